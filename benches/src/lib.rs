@@ -1,0 +1,1 @@
+//! Micro-benchmarks and the load generator revoq-bench.

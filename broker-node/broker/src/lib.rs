@@ -1,0 +1,1 @@
+//! The broker node: listeners, identity, registry, router, drivers.

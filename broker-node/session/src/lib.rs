@@ -1,0 +1,1 @@
+//! One client's MQTT protocol state machine.

@@ -1,0 +1,1 @@
+//! revoqctl: the administrator's command line.

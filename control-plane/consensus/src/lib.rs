@@ -1,0 +1,1 @@
+//! Replicated groups: openraft over gRPC, log and state machine in RocksDB.

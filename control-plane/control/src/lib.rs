@@ -1,0 +1,1 @@
+//! The control plane: operations, issuing, watch, leases and the fence.

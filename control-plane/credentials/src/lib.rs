@@ -1,0 +1,1 @@
+//! Tenants, devices, certificates and authorities: states, commands, events, view.

@@ -1,0 +1,1 @@
+//! Replicas and brokers in one process on loopback.

@@ -1,0 +1,1 @@
+//! Harness, conformance, cluster and tidy tests.
