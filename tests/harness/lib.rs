@@ -1,0 +1,1 @@
+//! What the tests share: clusters, real clients, predicates with a time limit.

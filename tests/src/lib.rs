@@ -1,1 +1,0 @@
-//! Harness, conformance, cluster and tidy tests.
