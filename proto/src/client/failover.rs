@@ -1,0 +1,187 @@
+//! One preferred replica, and the next one when it does not answer.
+use std::error::Error as _;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tonic::transport::Channel;
+use tonic::{Code, ConnectError, Status};
+
+use super::{Options, Tls, endpoint};
+use crate::Error;
+
+/// Between two rounds over all replicas: an election takes a few of these.
+const ROUND_PAUSE_MIN: Duration = Duration::from_millis(50);
+const ROUND_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// Lazy channels to the replicas of one cluster, cheap to clone. Clones share which replica is preferred.
+///
+/// Unary calls go through [`ControlChannel::call`]. For a stream take [`ControlChannel::current`], and when it
+/// breaks tell [`ControlChannel::failed`] before you take the next.
+#[derive(Clone)]
+pub struct ControlChannel {
+    replicas: Arc<[Replica]>,
+    preferred: Arc<AtomicUsize>,
+}
+
+struct Replica {
+    address: String,
+    channel: Channel,
+}
+
+/// How hard [`ControlChannel::call`] tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Persistence {
+    /// The request may run twice without harm: it is sent again also when it is unknown whether it ran.
+    pub repeatable: bool,
+    /// Rounds over all replicas start until this has passed. Zero: one round.
+    pub patience: Duration,
+}
+
+impl Persistence {
+    /// For reads: repeated at will, one round.
+    pub const READ: Persistence = Persistence { repeatable: true, patience: Duration::ZERO };
+    /// For changes: the next replica only when this one surely did nothing; one round.
+    pub const CHANGE: Persistence = Persistence { repeatable: false, patience: Duration::ZERO };
+
+    /// The same with rounds until `patience` has passed.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Persistence {
+        Persistence { patience, ..self }
+    }
+
+    fn moves_on(self, status: &Status) -> bool {
+        is_unsent(status) || (self.repeatable && is_transient(status))
+    }
+}
+
+/// Did this request surely have no effect? True when no connection was made, and when a replica itself says
+/// that it is unavailable.
+#[must_use]
+pub fn is_unsent(status: &Status) -> bool {
+    status.code() == Code::Unavailable && (status.source().is_none() || has_connect_error(status))
+}
+
+/// A status with a source was made on this side, out of a broken connection.
+fn is_transient(status: &Status) -> bool {
+    status.code() == Code::Unavailable || status.source().is_some()
+}
+
+fn has_connect_error(status: &Status) -> bool {
+    let mut source = status.source();
+    while let Some(error) = source {
+        if error.is::<ConnectError>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+impl ControlChannel {
+    /// Connects to nothing yet. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error::NoEndpoint`], and those of [`endpoint`].
+    pub fn new<A: AsRef<str>>(addresses: &[A], tls: &Tls, options: Options) -> Result<ControlChannel, Error> {
+        let replicas = addresses
+            .iter()
+            .map(|address| {
+                let address = address.as_ref();
+                let channel = endpoint(address, tls, options)?.connect_lazy();
+                Ok(Replica { address: address.to_owned(), channel })
+            })
+            .collect::<Result<Arc<[Replica]>, Error>>()?;
+        if replicas.is_empty() {
+            return Err(Error::NoEndpoint);
+        }
+        Ok(ControlChannel { replicas, preferred: Arc::default() })
+    }
+
+    /// Starts at another replica than the first, so that many clients spread: any number.
+    #[must_use]
+    pub fn starting_at(self, seed: usize) -> ControlChannel {
+        self.preferred.store(seed % self.replicas.len(), Ordering::Relaxed);
+        self
+    }
+
+    /// The addresses, in the order in which they were given.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.replicas.iter().map(|r| r.address.as_str())
+    }
+
+    /// The preferred replica: its address and channel.
+    #[must_use]
+    pub fn current(&self) -> (&str, Channel) {
+        let replica = &self.replicas[self.preferred.load(Ordering::Relaxed)];
+        (&replica.address, replica.channel.clone())
+    }
+
+    /// The next replica becomes the preferred one, unless another caller has moved on already.
+    pub fn failed(&self, address: &str) {
+        let Some(index) = self.replicas.iter().position(|r| r.address == address) else { return };
+        let next = (index + 1) % self.replicas.len();
+        // Losing the exchange means that somebody else moved on: just as well.
+        let _ = self.preferred.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Makes a call at the preferred replica, and at the next ones while they do not answer.
+    ///
+    /// # Errors
+    /// The status of the replica that answered; `UNAVAILABLE` naming each address when none did.
+    pub async fn call<T, F, R>(&self, persistence: Persistence, mut request: F) -> Result<T, Status>
+    where
+        F: FnMut(Channel) -> R,
+        R: Future<Output = Result<T, Status>>,
+    {
+        let deadline = Instant::now() + persistence.patience;
+        let mut pause = ROUND_PAUSE_MIN;
+        loop {
+            let mut failures = Vec::with_capacity(self.replicas.len());
+            for _ in 0..self.replicas.len() {
+                let (address, channel) = self.current();
+                match request(channel).await {
+                    Err(status) if persistence.moves_on(&status) => {
+                        self.failed(address);
+                        failures.push((address, status));
+                    }
+                    answer => return answer,
+                }
+            }
+            if Instant::now() + pause >= deadline {
+                return Err(unanswered(failures));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(ROUND_PAUSE_MAX);
+        }
+    }
+}
+
+/// One status for all: the replicas' own words when they agree, else each with its address.
+fn unanswered(mut failures: Vec<(&str, Status)>) -> Status {
+    if failures.len() == 1 {
+        let (address, status) = failures.remove(0);
+        return Status::new(status.code(), format!("{address}: {}", reason(&status)));
+    }
+    let each: Vec<String> = failures.iter().map(|(a, s)| format!("{a}: {}", reason(s))).collect();
+    Status::unavailable(format!("no replica answered: {}", each.join("; ")))
+}
+
+/// The innermost cause: "Connection refused" says more than "transport error".
+fn reason(status: &Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut source = status.source();
+    while let Some(error) = source {
+        text = error.to_string();
+        source = error.source();
+    }
+    text
+}
+
+impl std::fmt::Debug for ControlChannel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.addresses()).finish()
+    }
+}
