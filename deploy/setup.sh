@@ -43,7 +43,7 @@ rocksdb() {
     say "compiling RocksDB $version into $folder (once a machine; 10 to 15 minutes on two cores)"
     mkdir -p "$folder"
     build=$folder/build
-    env -u ROCKSDB_LIB_DIR CARGO_TARGET_DIR="$build" cargo build --quiet --locked --release -p librocksdb-sys
+    env -u ROCKSDB_LIB_DIR CARGO_TARGET_DIR="$build" CARGO_PROFILE_RELEASE_DEBUG=false cargo build --quiet --locked --release -p librocksdb-sys
     # Into place by a rename, so that an interrupted copy is never taken for the library.
     cp "$(ls -t "$build"/release/build/librocksdb-sys-*/out/librocksdb.a | head -n 1)" "$folder/librocksdb.a.new"
     mv "$folder/librocksdb.a.new" "$folder/librocksdb.a"
