@@ -1,1 +1,0 @@
-//! Micro-benchmarks and the load generator revoq-bench.
