@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use revoq_broker::Broker;
 use revoq_control::{NodeKind, Replica};
 
@@ -28,16 +28,16 @@ pub struct Options {
     pub tcp: bool,
 }
 
-/// A running cluster. Dropping it stops nothing in order: call [`Cluster::shutdown`].
+/// A running cluster: stop it with [`Cluster::shutdown`].
 pub struct Cluster {
     options: Options,
     layout: Layout,
-    replicas: Vec<Replica>,
-    brokers: Vec<Broker>,
+    replicas: Vec<Option<Replica>>,
+    brokers: Vec<Option<Broker>>,
 }
 
 impl Cluster {
-    /// Starts all replicas and brokers and returns when each broker is ready.
+    /// Starts all replicas and brokers; returns when each broker is ready.
     pub async fn start(options: Options) -> Result<Cluster> {
         ensure!([1, 3, 5].contains(&options.replicas), "replicas: {} is not 1, 3 or 5", options.replicas);
         let layout = Layout::load_or_draw(
@@ -47,16 +47,147 @@ impl Cluster {
             options.brokers,
             options.tcp,
         )?;
-        let mut cluster = Cluster { options, layout, replicas: Vec::new(), brokers: Vec::new() };
-        for n in 0..cluster.options.replicas {
-            cluster.start_replica(n).await.with_context(|| format!("starting replica {}", n + 1))?;
-        }
+        let mut cluster = Cluster {
+            replicas: (0..options.replicas).map(|_| None).collect(),
+            brokers: (0..options.brokers).map(|_| None).collect(),
+            options,
+            layout,
+        };
+        cluster.start_replicas().await?;
         for n in 0..cluster.options.brokers {
-            cluster.start_broker(n).await.with_context(|| format!("starting broker {}", n + 1))?;
+            cluster.start_broker(n).await?;
         }
-        for broker in &cluster.brokers {
+        cluster.wait_ready().await?;
+        Ok(cluster)
+    }
+
+    /// Those that have started before can only elect a leader together, so they start side by side; new ones join one
+    /// after the other.
+    async fn start_replicas(&mut self) -> Result<()> {
+        let (known, new): (Vec<usize>, Vec<usize>) =
+            (0..self.options.replicas).partition(|n| self.replica_folder(*n).exists());
+        let mut starting = tokio::task::JoinSet::new();
+        for n in known {
+            let config = self.replica_config(n);
+            starting.spawn(async move { (n, Replica::start(config).await) });
+        }
+        while let Some(started) = starting.join_next().await {
+            let (n, replica) = started.context("starting a replica")?;
+            self.replicas[n] = Some(replica.with_context(|| format!("starting replica {}", n + 1))?);
+        }
+        for n in new {
+            self.start_replica(n).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts replica `n` (from 0), which is not running: from its folder, or by joining the others.
+    pub async fn start_replica(&mut self, n: usize) -> Result<()> {
+        ensure!(self.replicas[n].is_none(), "replica {} is running", n + 1);
+        let mut config = self.replica_config(n);
+        if n > 0 && !config.data.exists() {
+            let first = self.any_replica()?;
+            config.join = Some(revoq_control::Join {
+                token: first.create_join_token(NodeKind::Replica, Some(1), TOKEN_TTL).await?,
+                endpoints: vec![first.address().to_string()],
+            });
+        }
+        let replica = Replica::start(config).await.with_context(|| format!("starting replica {}", n + 1))?;
+        self.replicas[n] = Some(replica);
+        Ok(())
+    }
+
+    /// Starts broker `n` (from 0), which is not running. It joins anew; wait for it with [`Cluster::wait_ready`].
+    pub async fn start_broker(&mut self, n: usize) -> Result<()> {
+        ensure!(self.brokers[n].is_none(), "broker {} is running", n + 1);
+        let addresses = self.layout.brokers[n];
+        let token = self.any_replica()?.create_join_token(NodeKind::Broker, Some(1), TOKEN_TTL).await?;
+        let config = revoq_broker::Config {
+            name: format!("broker-{}", n + 1),
+            control_plane: self.layout.replicas.iter().map(|replica| replica.grpc.to_string()).collect(),
+            join_token: Some(token),
+            tls_listen: Some(addresses.tls),
+            tcp_listen: addresses.tcp,
+            http_listen: Some(addresses.http),
+            tls_names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
+            ..revoq_broker::Config::default()
+        };
+        let broker = Broker::start(config).await.with_context(|| format!("starting broker {}", n + 1))?;
+        self.brokers[n] = Some(broker);
+        Ok(())
+    }
+
+    /// Waits until each running broker has a fresh view.
+    pub async fn wait_ready(&self) -> Result<()> {
+        for broker in self.brokers.iter().flatten() {
             broker.wait_ready(READY_WITHIN).await?;
         }
-        Ok(cluster)
+        Ok(())
+    }
+
+    /// Stops replica `n` in order: it hands over leadership first.
+    pub async fn stop_replica(&mut self, n: usize) {
+        if let Some(replica) = self.replicas[n].take() {
+            replica.shutdown().await;
+        }
+    }
+
+    /// Stops broker `n` in order: it tells its clients.
+    pub async fn stop_broker(&mut self, n: usize) {
+        if let Some(broker) = self.brokers[n].take() {
+            broker.shutdown().await;
+        }
+    }
+
+    /// Stops everything, brokers first.
+    pub async fn shutdown(mut self) {
+        for n in 0..self.brokers.len() {
+            self.stop_broker(n).await;
+        }
+        for n in 0..self.replicas.len() {
+            self.stop_replica(n).await;
+        }
+    }
+
+    /// The addresses of all parts, running or not.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Running replica `n`, from 0.
+    pub fn replica(&self, n: usize) -> Result<&Replica> {
+        self.replicas[n].as_ref().with_context(|| format!("replica {} is not running", n + 1))
+    }
+
+    /// Running broker `n`, from 0.
+    pub fn broker(&self, n: usize) -> Result<&Broker> {
+        self.brokers[n].as_ref().with_context(|| format!("broker {} is not running", n + 1))
+    }
+
+    /// The first administrator's bundle, which names all replicas.
+    pub fn bundle_path(&self) -> Result<PathBuf> {
+        let path = self.options.data.join("administrator.toml");
+        ensure!(path.is_file(), "{} is not there: it is written at the first start", path.display());
+        Ok(path)
+    }
+
+    fn any_replica(&self) -> Result<&Replica> {
+        match self.replicas.iter().flatten().next() {
+            Some(replica) => Ok(replica),
+            None => bail!("no replica is running"),
+        }
+    }
+
+    fn replica_folder(&self, n: usize) -> PathBuf {
+        self.options.data.join(format!("replica-{}", n + 1))
+    }
+
+    fn replica_config(&self, n: usize) -> revoq_control::Config {
+        let addresses = self.layout.replicas[n];
+        let mut config = revoq_control::Config::new(format!("replica-{}", n + 1), self.replica_folder(n));
+        config.listen = addresses.grpc;
+        config.http_listen = Some(addresses.http);
+        config
     }
 }

@@ -8,5 +8,5 @@
 mod cluster;
 mod layout;
 
-pub use cluster::{BrokerTuning, Cluster, Options};
-pub use layout::{Layout, Ports};
+pub use cluster::{Cluster, Options};
+pub use layout::{BrokerAddresses, Layout, Ports, ReplicaAddresses};
