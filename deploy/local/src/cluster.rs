@@ -1,6 +1,8 @@
 //! The composition: replicas first, then brokers that join with tokens of the first replica.
 
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,6 +13,7 @@ use crate::layout::{Layout, Ports};
 
 /// A broker is ready well within this on a busy machine: join, server certificate, snapshot, first grant.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+const BUNDLE: &str = "administrator.toml";
 const TOKEN_TTL: Duration = Duration::from_secs(600);
 
 /// What to start.
@@ -57,8 +60,30 @@ impl Cluster {
         for n in 0..cluster.options.brokers {
             cluster.start_broker(n).await?;
         }
+        cluster.write_bundle()?;
         cluster.wait_ready().await?;
         Ok(cluster)
+    }
+
+    /// The first replica's bundle for the first administrator, with all replicas as endpoints.
+    fn write_bundle(&self) -> Result<()> {
+        let first = self.replica_folder(0).join(BUNDLE);
+        let text = std::fs::read_to_string(&first).with_context(|| format!("reading {}", first.display()))?;
+        let mut bundle: toml::Table = text.parse().with_context(|| format!("reading {}", first.display()))?;
+        let endpoints = self.layout.replicas.iter().map(|replica| replica.grpc.to_string().into()).collect();
+        bundle.insert("endpoints".to_owned(), toml::Value::Array(endpoints));
+        let path = self.options.data.join(BUNDLE);
+        let mut options = std::fs::OpenOptions::new();
+        // It holds a private key.
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("writing {}", path.display()))?;
+        file.write_all(toml::to_string(&bundle)?.as_bytes())?;
+        Ok(())
     }
 
     /// Those that have started before can only elect a leader together, so they start side by side; new ones join one
@@ -167,7 +192,7 @@ impl Cluster {
 
     /// The first administrator's bundle, which names all replicas.
     pub fn bundle_path(&self) -> Result<PathBuf> {
-        let path = self.options.data.join("administrator.toml");
+        let path = self.options.data.join(BUNDLE);
         ensure!(path.is_file(), "{} is not there: it is written at the first start", path.display());
         Ok(path)
     }

@@ -1,0 +1,231 @@
+//! A client that shows what the wire says: reason codes, alerts, bytes after a cut.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bytes::{Bytes, BytesMut};
+use revoq_mqtt::{
+    ClientId, Connect, Disconnect, Packet, PacketId, Peek, Publish, PublishProperties, QoS, ReasonCode, Subscribe,
+    SubscribeOptions, Subscription, Topic, TopicFilter, Version, decode, encode, peek,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Long enough for a busy machine; what takes longer hangs.
+pub const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
+const PACKET_MAX: u32 = 1024 * 1024;
+
+/// A certificate with its key, both as a client presents them.
+pub struct Leaf {
+    /// DER, leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+impl Clone for Leaf {
+    fn clone(&self) -> Leaf {
+        Leaf { chain: self.chain.clone(), key: self.key.clone_key() }
+    }
+}
+
+/// A TLS configuration. Clients that share one share its session tickets.
+pub fn tls(
+    root: &CertificateDer<'static>,
+    leaf: Option<&Leaf>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(root.clone())?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_protocol_versions(versions)?.with_root_certificates(roots);
+    Ok(Arc::new(match leaf {
+        Some(leaf) => builder.with_client_auth_cert(leaf.chain.clone(), leaf.key.clone_key())?,
+        None => builder.with_no_client_auth(),
+    }))
+}
+
+/// Why a client is not let in.
+#[derive(Debug)]
+pub enum Refused {
+    /// The connection ended before CONNACK; the text names the alert.
+    Tls(String),
+    /// CONNACK with this code.
+    ConnAck(ReasonCode),
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// DISCONNECT with this code, then the end of the stream.
+    Disconnect(ReasonCode),
+    /// The stream just ended, or was reset.
+    Silent,
+}
+
+/// A connected MQTT client.
+pub struct Client {
+    stream: TlsStream<TcpStream>,
+    version: Version,
+    buffer: BytesMut,
+    next_id: PacketId,
+}
+
+impl Client {
+    /// Connects and waits for CONNACK. A refusal is a value, everything else an error.
+    pub async fn connect(
+        address: SocketAddr,
+        config: Arc<ClientConfig>,
+        version: Version,
+        client_id: &str,
+    ) -> Result<Result<Client, Refused>> {
+        let connect = Connect { keepalive_s: 60, ..Connect::new(version, client_id.parse::<ClientId>()?) };
+        Client::connect_with(address, config, connect).await
+    }
+
+    /// Connects with a CONNECT of one's own.
+    pub async fn connect_with(
+        address: SocketAddr,
+        config: Arc<ClientConfig>,
+        connect: Connect,
+    ) -> Result<Result<Client, Refused>> {
+        let version = connect.version;
+        let attempt = async {
+            let tcp = TcpStream::connect(address).await?;
+            tcp.set_nodelay(true)?;
+            let name = ServerName::try_from("localhost").expect("localhost is a name");
+            let stream = TlsConnector::from(config).connect(name, tcp).await?;
+            let mut client = Client { stream, version, buffer: BytesMut::new(), next_id: PacketId::FIRST };
+            client.send(&Packet::Connect(Box::new(connect))).await?;
+            let packet = client.read().await?;
+            Ok::<_, std::io::Error>((client, packet))
+        };
+        match tokio::time::timeout(ANSWERS_WITHIN, attempt).await.context("no CONNACK, no refusal")? {
+            Err(error) => Ok(Err(Refused::Tls(error.to_string()))),
+            Ok((_, None)) => Ok(Err(Refused::Tls("end of stream before CONNACK".to_owned()))),
+            Ok((client, Some(Packet::ConnAck(ack)))) => Ok(match ack.reason {
+                ReasonCode::Success => Ok(client),
+                reason => Err(Refused::ConnAck(reason)),
+            }),
+            Ok((_, Some(other))) => bail!("CONNACK expected, not {other:?}"),
+        }
+    }
+
+    /// Was the TLS session resumed?
+    pub fn is_resumed(&self) -> bool {
+        self.stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+    }
+
+    /// Sends a packet.
+    pub async fn send(&mut self, packet: &Packet) -> std::io::Result<()> {
+        let mut out = BytesMut::new();
+        encode(packet, self.version, &mut out).map_err(std::io::Error::other)?;
+        self.stream.write_all(&out).await?;
+        self.stream.flush().await
+    }
+
+    /// The next packet; `None` at the end of the stream.
+    async fn read(&mut self) -> std::io::Result<Option<Packet>> {
+        loop {
+            if let Peek::Frame(size) = peek(&self.buffer, PACKET_MAX).map_err(std::io::Error::other)? {
+                let frame = self.buffer.split_to(size).freeze();
+                return decode(frame, self.version).map(Some).map_err(std::io::Error::other);
+            }
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The next packet, which must come.
+    pub async fn receive(&mut self) -> Result<Packet> {
+        let packet = tokio::time::timeout(ANSWERS_WITHIN, self.read()).await.context("no packet came")??;
+        packet.context("the stream ended")
+    }
+
+    /// Subscribes at QoS 1 and waits for SUBACK.
+    pub async fn subscribe(&mut self, filter: &str) -> Result<()> {
+        let packet_id = self.next_id();
+        let options = SubscribeOptions { qos: QoS::AtLeastOnce, ..SubscribeOptions::default() };
+        let subscriptions = vec![Subscription { filter: filter.parse::<TopicFilter>()?, options }];
+        let subscribe =
+            Subscribe { packet_id, subscription_id: None, user_properties: Default::default(), subscriptions };
+        self.send(&Packet::Subscribe(subscribe)).await?;
+        match self.receive().await? {
+            Packet::SubAck(ack) if ack.reasons.iter().all(|reason| (*reason as u8) < 0x80) => Ok(()),
+            other => bail!("SUBACK expected, not {other:?}"),
+        }
+    }
+
+    /// Publishes at QoS 1 and returns its packet identifier, without waiting for PUBACK.
+    pub async fn publish(&mut self, topic: &str, payload: &str) -> Result<PacketId> {
+        let packet_id = self.next_id();
+        let publish = Publish {
+            dup: false,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            topic: topic.parse::<Topic>()?,
+            packet_id: Some(packet_id),
+            properties: PublishProperties::default(),
+            payload: Bytes::copy_from_slice(payload.as_bytes()),
+        };
+        self.send(&Packet::Publish(publish)).await?;
+        Ok(packet_id)
+    }
+
+    /// Publishes to itself or another and waits for PUBACK.
+    pub async fn publish_acknowledged(&mut self, topic: &str, payload: &str) -> Result<()> {
+        let id = self.publish(topic, payload).await?;
+        loop {
+            match self.receive().await? {
+                Packet::PubAck(ack) if ack.packet_id == id => return Ok(()),
+                Packet::Publish(_) => {}
+                other => bail!("PUBACK expected, not {other:?}"),
+            }
+        }
+    }
+
+    /// The session is alive: PINGREQ is answered.
+    pub async fn ping(&mut self) -> Result<()> {
+        self.send(&Packet::PingReq).await?;
+        loop {
+            match self.receive().await? {
+                Packet::PingResp => return Ok(()),
+                Packet::Publish(_) => {}
+                other => bail!("PINGRESP expected, not {other:?}"),
+            }
+        }
+    }
+
+    /// Waits until the broker ends the session.
+    pub async fn ended(mut self) -> Result<End> {
+        let listen = async {
+            let mut end = End::Silent;
+            while let Ok(Some(packet)) = self.read().await {
+                if let Packet::Disconnect(Disconnect { reason, .. }) = packet {
+                    end = End::Disconnect(reason);
+                }
+            }
+            end
+        };
+        tokio::time::timeout(ANSWERS_WITHIN, listen).await.context("the session did not end")
+    }
+
+    /// The bare connection, for tests that misbehave.
+    pub fn into_stream(self) -> TlsStream<TcpStream> {
+        self.stream
+    }
+
+    fn next_id(&mut self) -> PacketId {
+        let id = self.next_id;
+        self.next_id = id.next();
+        id
+    }
+}
