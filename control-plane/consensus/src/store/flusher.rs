@@ -1,0 +1,51 @@
+//! One thread makes the write-ahead log durable for all groups: what queues up during one fdatasync shares the next.
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use super::Database;
+
+/// Told once what was written before it was handed over is on disk, or why it is not.
+type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
+
+/// Hands over to the flusher thread, which ends when this is dropped.
+pub(crate) struct Flusher {
+    queue: Sender<Done>,
+}
+
+impl Flusher {
+    pub(super) fn spawn(database: Arc<Database>) -> io::Result<Self> {
+        let (queue, waiting) = channel();
+        std::thread::Builder::new().name("raft-flush".to_owned()).spawn(move || run(&database, &waiting))?;
+        Ok(Self { queue })
+    }
+
+    /// Calls `done` when everything written so far is durable.
+    pub(crate) fn flush(&self, done: impl FnOnce(io::Result<()>) + Send + 'static) {
+        if let Err(unsent) = self.queue.send(Box::new(done)) {
+            (unsent.0)(Err(io::Error::other("the flusher thread has ended")));
+        }
+    }
+
+    /// Returns when everything written so far is durable.
+    pub(crate) async fn flushed(&self) -> io::Result<()> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.flush(move |result| drop(sender.send(result)));
+        receiver.await.unwrap_or_else(|_| Err(io::Error::other("the flusher thread has ended")))
+    }
+}
+
+fn run(database: &Database, waiting: &Receiver<Done>) {
+    let mut batch = Vec::new();
+    while let Ok(first) = waiting.recv() {
+        batch.push(first);
+        batch.extend(waiting.try_iter());
+        let result = database.db.flush_wal(true).map_err(rocksdb::Error::into_string);
+        if let Err(error) = &result {
+            tracing::error!(%error, "the log cannot be made durable: the replica stops");
+        }
+        for done in batch.drain(..) {
+            done(result.clone().map_err(io::Error::other));
+        }
+    }
+}

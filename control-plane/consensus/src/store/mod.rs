@@ -1,0 +1,124 @@
+//! The one RocksDB of a process, and the thread that makes its log durable.
+mod flusher;
+mod group;
+mod options;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rocksdb::{BoundColumnFamily, DBWithThreadMode, MultiThreaded};
+use tokio::sync::watch;
+
+use crate::Error;
+use flusher::Flusher;
+pub(crate) use group::{
+    GroupStore, Standing, change_key, membership, put_membership, put_standing, row_key, standing,
+    standing_row,
+};
+pub(crate) use options::{state_options, without_wal};
+
+pub(crate) type Db = DBWithThreadMode<MultiThreaded>;
+pub(crate) type Family<'a> = Arc<BoundColumnFamily<'a>>;
+
+/// The RocksDB that holds the logs and the states of all groups of this process. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+    closed: watch::Receiver<()>,
+}
+
+/// What the groups of a store have in common.
+pub(crate) struct Shared {
+    pub(crate) database: Arc<Database>,
+    pub(crate) flusher: Flusher,
+    scratch: PathBuf,
+    scratch_next: AtomicU64,
+}
+
+/// The open database. Fields are dropped in order: `closed` tells that the files are released.
+pub(crate) struct Database {
+    pub(crate) db: Db,
+    _closed: watch::Sender<()>,
+}
+
+impl Store {
+    /// Opens the store in `path`, creating it where nothing is.
+    ///
+    /// # Errors
+    /// The folder cannot be written, another process has it open, or the write-ahead log is damaged before its end.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let scratch = path.join("scratch");
+        if scratch.exists() {
+            std::fs::remove_dir_all(&scratch)?;
+        }
+        std::fs::create_dir_all(&scratch)?;
+        let rows = path.join("rocksdb");
+        let options = options::database_options();
+        let names = if rows.join("CURRENT").exists() { Db::list_cf(&options, &rows)? } else { Vec::new() };
+        let families = names.into_iter().map(|name| {
+            let options = options::family_options(&name);
+            (name, options)
+        });
+        let db = Db::open_cf_with_opts(&options, &rows, families)?;
+        let (sender, closed) = watch::channel(());
+        let database = Arc::new(Database { db, _closed: sender });
+        let flusher = Flusher::spawn(Arc::clone(&database))?;
+        let shared = Shared { database, flusher, scratch, scratch_next: AtomicU64::new(0) };
+        Ok(Self { shared: Arc::new(shared), closed })
+    }
+
+    /// Waits until every group and reader has let go of the store and its files are released. Shut the groups down
+    /// first.
+    pub async fn close(self) {
+        let Self { shared, mut closed } = self;
+        drop(shared);
+        while closed.changed().await.is_ok() {}
+    }
+
+    pub(crate) fn group(&self, group: u32) -> Result<GroupStore, Error> {
+        GroupStore::open(Arc::clone(&self.shared), group)
+    }
+}
+
+impl Shared {
+    pub(crate) fn db(&self) -> &Db {
+        &self.database.db
+    }
+
+    /// The column family `name`, made where it is absent.
+    fn ensure(&self, name: &str) -> Result<(), Error> {
+        if self.db().cf_handle(name).is_none() {
+            self.db().create_cf(name, &options::family_options(name))?;
+        }
+        Ok(())
+    }
+
+    /// A new empty folder on the store's file system, removed when dropped.
+    pub(crate) fn scratch(&self) -> std::io::Result<Scratch> {
+        let number = self.scratch_next.fetch_add(1, Ordering::Relaxed);
+        let path = self.scratch.join(number.to_string());
+        std::fs::create_dir(&path)?;
+        Ok(Scratch { path })
+    }
+}
+
+/// A folder that lives as long as this value.
+pub(crate) struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            tracing::debug!(path = %self.path.display(), %error, "a scratch folder stays until the next start");
+        }
+    }
+}
