@@ -1,1 +1,12 @@
-//! Tests of a whole cluster.
+//! Tests of a whole cluster: real TLS, sockets, RocksDB, and clients that we did not write.
+
+mod bad_input;
+mod clients;
+mod command_line;
+mod cut;
+mod restart;
+mod selectors;
+mod settings;
+mod stall;
+mod tickets;
+mod transitions;

@@ -110,8 +110,13 @@ impl Lab {
 
     /// Issues a certificate with a generated key by that authority.
     pub async fn issue_by(&self, authority: &str, device: &str) -> Result<Device> {
+        self.issue_in(TENANT, authority, device).await
+    }
+
+    /// Issues a certificate with a generated key in that tenant.
+    pub async fn issue_in(&self, tenant: &str, authority: &str, device: &str) -> Result<Device> {
         let request = v1::IssueCertificateRequest {
-            tenant: TENANT.into(),
+            tenant: tenant.into(),
             device: device.into(),
             authority: authority.into(),
             ..Default::default()
