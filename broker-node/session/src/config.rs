@@ -1,0 +1,71 @@
+//! Limits and capabilities that every session of a listener shares.
+
+/// Limits and capabilities of a session. Every buffer, queue and map that a client can grow is bounded by one of
+/// these fields; what happens at the limit is written beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Milliseconds from the start of the connection until the whole CONNECT must have arrived; then the
+    /// connection is closed without an answer.
+    pub connect_timeout_ms: u64,
+    /// Bytes of a CONNECT packet. Applies before anybody is authenticated; a larger one is closed upon.
+    pub connect_size_max: u32,
+    /// Bytes of any other packet, announced as Maximum Packet Size; a larger one ends the session with 0x95.
+    pub packet_size_max: u32,
+    /// Bytes of a client identifier; a longer one is refused with 0x85, in MQTT 3.1 and 3.1.1 with 2.
+    pub client_id_bytes_max: usize,
+    /// The longest keep-alive in seconds that is granted, or `None` for whatever the client asks. In MQTT 5.0 a
+    /// client that asks for more, or for none, is told by Server Keep Alive; older clients cannot be told and keep
+    /// what they asked for.
+    pub keepalive_s_max: Option<u16>,
+    /// QoS 1 PUBLISH packets that the client may send before the first is acknowledged, announced as Receive
+    /// Maximum; one more ends the session with 0x93. Older clients are not told, so reading them pauses there.
+    pub receive_max: u16,
+    /// Topic aliases that the client may set, announced as Topic Alias Maximum; a higher one ends the session
+    /// with 0x94.
+    pub topic_alias_max: u16,
+    /// Levels of a topic name or filter; deeper names end the session with 0x90, deeper filters get 0x8F.
+    pub topic_levels_max: usize,
+    /// Subscriptions of one session; one more is answered with 0x97.
+    pub subscriptions_max: usize,
+    /// SUBSCRIBE and UNSUBSCRIBE packets that wait for the driver's answer; reading pauses there.
+    pub requests_max: usize,
+    /// QoS 1 PUBLISH packets sent to the client and not acknowledged by it. Its own Receive Maximum may lower
+    /// this; later messages are queued.
+    pub inflight_max: u16,
+    /// Messages that wait for the window or the write buffer. At this or the next limit the oldest QoS 0 message
+    /// is dropped; where none is left, a QoS 0 arrival is dropped and a QoS 1 arrival ends the session with 0x97.
+    pub queue_max: usize,
+    /// Bytes of topic, properties and payload in that queue.
+    pub queue_bytes_max: usize,
+    /// Bytes in the write buffer from which on messages are queued, and bytes of unsent answers from which on
+    /// reading pauses. The buffer never holds more than twice this and one message.
+    pub write_bytes_high: usize,
+    /// Whether retained messages are served. Where not, MQTT 5.0 clients are told so and a PUBLISH with RETAIN
+    /// ends the session with 0x9A; for older clients the flag is passed on and has no effect.
+    pub retain_available: bool,
+    /// Whether shared subscriptions are served. Where not, each `$share` filter is answered with 0x9E.
+    pub shared_subscription_available: bool,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            connect_timeout_ms: 10_000,
+            connect_size_max: 128 * 1024,
+            packet_size_max: 1024 * 1024,
+            client_id_bytes_max: 1024,
+            keepalive_s_max: None,
+            receive_max: 256,
+            topic_alias_max: 16,
+            topic_levels_max: 128,
+            subscriptions_max: 1_000,
+            requests_max: 16,
+            inflight_max: 1024,
+            queue_max: 10_000,
+            queue_bytes_max: 8 * 1024 * 1024,
+            write_bytes_high: 64 * 1024,
+            retain_available: false,
+            shared_subscription_available: false,
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Everything that goes to the client: answers at once, messages as window and write buffer allow.
+
+mod queue;
+mod window;
+
+use bytes::BytesMut;
+use revoq_mqtt::{EncodedPublish, Packet, PacketId, QoS, Recipient, Version, encode};
+
+use crate::message::Age;
+use crate::{Config, Delivery, Error, Tick};
+use queue::{Offered, Queue};
+use window::{Awaited, Window};
+
+/// Messages for the client that it did not get.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// QoS 0 messages dropped because the queue was full.
+    pub dropped_queue_full: u64,
+    /// Messages whose expiry interval ran out while they waited.
+    pub dropped_expired: u64,
+    /// Messages larger than the client's Maximum Packet Size ([MQTT-3.1.2-25]), or than any packet can be.
+    pub dropped_too_large: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    buffer: BytesMut,
+    version: Version,
+    /// The client's Maximum Packet Size.
+    packet_size_max: u32,
+    window: Window,
+    queue: Queue,
+    /// Bytes of answers appended since the buffer was last seen empty: what the client itself makes us buffer.
+    answer_bytes: usize,
+    counters: Counters,
+}
+
+impl Default for Outbound {
+    fn default() -> Outbound {
+        Outbound {
+            buffer: BytesMut::new(),
+            version: Version::V311,
+            packet_size_max: u32::MAX,
+            window: Window::default(),
+            queue: Queue::default(),
+            answer_bytes: 0,
+            counters: Counters::default(),
+        }
+    }
+}
+
+impl Outbound {
+    /// Sets what CONNECT said about what the client can take.
+    pub(crate) fn open(&mut self, version: Version, packet_size_max: u32, window_size: u16) {
+        self.version = version;
+        self.packet_size_max = packet_size_max;
+        self.window = Window::new(window_size);
+    }
+
+    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    pub(crate) fn take_counters(&mut self) -> Counters {
+        std::mem::take(&mut self.counters)
+    }
+
+    /// Whether the client leaves few enough answers unread to be given more.
+    pub(crate) fn has_room_for_answers(&self, config: &Config) -> bool {
+        self.buffer.is_empty() || self.answer_bytes < config.write_bytes_high
+    }
+
+    /// Appends an answer or a closing word. Nothing is left behind by an error.
+    pub(crate) fn answer(&mut self, packet: &Packet) -> Result<(), Error> {
+        let start = self.buffer.len();
+        if start == 0 {
+            self.answer_bytes = 0;
+        }
+        if let Err(error) = encode(packet, self.version, &mut self.buffer) {
+            self.buffer.truncate(start);
+            return Err(Error::Encode(error));
+        }
+        let size = self.buffer.len() - start;
+        if exceeds(size, self.packet_size_max) {
+            self.buffer.truncate(start);
+            return Err(Error::ClientPacketSize { size, maximum: self.packet_size_max });
+        }
+        self.answer_bytes += size;
+        Ok(())
+    }
+
+    /// Writes a message if nothing is in its way, else queues it.
+    pub(crate) fn deliver(&mut self, now: Tick, delivery: &Delivery, config: &Config) -> Result<(), Error> {
+        let waits = self.buffer.len() >= config.write_bytes_high
+            || self.queue.holds(delivery.qos)
+            || (delivery.qos != QoS::AtMostOnce && !self.window.is_open());
+        if !waits {
+            self.send(now, delivery);
+            return Ok(());
+        }
+        match self.queue.offer(delivery.waiting(), config) {
+            Offered::Queued { dropped } => self.counters.dropped_queue_full += dropped,
+            Offered::Dropped => self.counters.dropped_queue_full += 1,
+            Offered::Full => {
+                return Err(Error::QueueFull { messages: config.queue_max, bytes: config.queue_bytes_max });
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves queued messages into the buffer while there is room.
+    pub(crate) fn fill(&mut self, now: Tick, config: &Config) {
+        while self.buffer.len() < config.write_bytes_high {
+            match self.queue.pop(self.window.is_open()) {
+                Some(delivery) => self.send(now, &delivery),
+                None => break,
+            }
+        }
+    }
+
+    /// A PUBACK came: the window opens. False if there was nothing to acknowledge.
+    pub(crate) fn acknowledge(&mut self, packet_id: PacketId) -> bool {
+        self.window.acknowledge(packet_id, Awaited::PubAck)
+    }
+
+    /// Drops all messages that wait, and what stands in the buffer.
+    pub(crate) fn discard(&mut self) {
+        self.buffer.clear();
+        self.drop_queue();
+    }
+
+    /// Drops all messages that wait.
+    pub(crate) fn drop_queue(&mut self) {
+        self.queue = Queue::default();
+    }
+
+    /// Appends one PUBLISH. The caller has seen that the window is open.
+    fn send(&mut self, now: Tick, delivery: &Delivery) {
+        let expiry_s = match delivery.message.age(now) {
+            Age::Fresh => None,
+            Age::Waited { expiry_s } => Some(expiry_s),
+            Age::Expired => {
+                self.counters.dropped_expired += 1;
+                return;
+            }
+        };
+        let Some(encoded) = delivery.message.encoded(self.version, delivery.qos, delivery.retain) else {
+            self.counters.dropped_too_large += 1;
+            return;
+        };
+        let guaranteed = delivery.qos != QoS::AtMostOnce;
+        let packet_id = if guaranteed { self.window.send(Awaited::PubAck) } else { None };
+        let start = self.buffer.len();
+        let recipient =
+            Recipient { expiry_s, subscription_ids: &delivery.subscription_ids, ..Recipient::default() };
+        if !self.append(&encoded, packet_id, &recipient) {
+            self.buffer.truncate(start);
+            self.counters.dropped_too_large += 1;
+            if let Some(packet_id) = packet_id {
+                self.acknowledge(packet_id);
+            }
+        }
+    }
+
+    /// False when the packet is larger than the client takes; it may be in the buffer then.
+    fn append(
+        &mut self,
+        encoded: &EncodedPublish,
+        packet_id: Option<PacketId>,
+        recipient: &Recipient<'_>,
+    ) -> bool {
+        if exceeds(encoded.size(), self.packet_size_max) {
+            return false;
+        }
+        let shared = recipient.expiry_s.is_none() && recipient.subscription_ids.is_empty();
+        if shared || !self.version.is_v5() {
+            encoded.write(packet_id, &mut self.buffer);
+            return true;
+        }
+        let start = self.buffer.len();
+        encoded.write_for(packet_id, recipient, &mut self.buffer).is_ok()
+            && !exceeds(self.buffer.len() - start, self.packet_size_max)
+    }
+}
+
+fn exceeds(size: usize, maximum: u32) -> bool {
+    u32::try_from(size).map_or(true, |size| size > maximum)
+}

@@ -1,0 +1,222 @@
+//! From CONNECT to CONNACK.
+
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use revoq_mqtt::{
+    ClientId, ConnAck, ConnAckProperties, Connect, DecodeError, Packet, PacketType, Publish, QoS, ReasonCode,
+    Text, Version, Will, decode,
+};
+
+use super::Core;
+use super::connected::Connected;
+use crate::{Accept, Admission, Cause, Config, ConnectRequest, Error, Message, Output};
+
+/// A client whose CONNECT is well-formed and on which the driver is to decide.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    version: Version,
+    client_id: ClientId,
+    keepalive_s: u16,
+    session_expiry_s: u32,
+    receive_max: u16,
+    packet_size_max: u32,
+    problem_information: bool,
+    will: Option<Arc<Message>>,
+}
+
+/// Takes the first packet, which has the type of a CONNECT.
+pub(super) fn receive(core: &mut Core, frame: Bytes) -> Result<Candidate, Cause> {
+    let version = Version::of_connect(&frame);
+    let connect = match decode(frame, Version::V311) {
+        Ok(Packet::Connect(connect)) => connect,
+        Ok(_) => return Err(Cause::Failed(Error::ConnectExpected)),
+        Err(error) => return Err(refuse_malformed(core, version, error)),
+    };
+    if let Some(reason) = objection(&connect, &core.config) {
+        core.outbound.open(connect.version, packet_size_max(&connect), 1);
+        return Err(refuse(core, reason, None));
+    }
+    let (candidate, request) = accept(*connect, core);
+    core.outputs.push_back(Output::Connect(Box::new(request)));
+    Ok(candidate)
+}
+
+/// What speaks against a CONNECT without asking anybody.
+fn objection(connect: &Connect, config: &Config) -> Option<ReasonCode> {
+    let v5 = connect.version.is_v5();
+    let nameless = connect.client_id.is_empty();
+    // [MQTT-3.1.3-8] of 3.1.1; MQTT 3.1 asks for a name always.
+    let unnameable = match connect.version {
+        Version::V31 => nameless,
+        Version::V311 => nameless && !connect.clean_start,
+        Version::V5 => false,
+    };
+    if unnameable || connect.client_id.len() > config.client_id_bytes_max {
+        return Some(ReasonCode::ClientIdentifierNotValid);
+    }
+    if connect.properties.authentication.is_some() {
+        return Some(ReasonCode::BadAuthenticationMethod);
+    }
+    let will = connect.will.as_ref().filter(|_| v5)?;
+    if will.qos > super::QOS_MAX {
+        return Some(ReasonCode::QosNotSupported);
+    }
+    (will.retain && !config.retain_available).then_some(ReasonCode::RetainNotSupported)
+}
+
+/// Copies what outlives the frame, so that an idle session doesn't hold on to a read buffer.
+fn accept(connect: Connect, core: &Core) -> (Candidate, ConnectRequest) {
+    let properties = &connect.properties;
+    let will = connect.will.as_ref().map(|will| Arc::new(will_message(will).copied(core.now)));
+    let client_id = connect.client_id.detached();
+    let candidate = Candidate {
+        version: connect.version,
+        client_id: client_id.clone(),
+        keepalive_s: connect.keepalive_s,
+        session_expiry_s: properties.session_expiry_s.unwrap_or(0),
+        receive_max: properties.receive_max.map_or(u16::MAX, NonZeroU16::get),
+        packet_size_max: packet_size_max(&connect),
+        problem_information: properties.request_problem_information,
+        will: will.clone(),
+    };
+    let request = ConnectRequest {
+        client_id: (!client_id.is_empty()).then_some(client_id),
+        version: connect.version,
+        clean_start: connect.clean_start,
+        session_expiry_s: candidate.session_expiry_s,
+        username: connect.username,
+        password: connect.password,
+        keepalive_s: connect.keepalive_s,
+        will,
+    };
+    (candidate, request)
+}
+
+fn packet_size_max(connect: &Connect) -> u32 {
+    connect.properties.packet_size_max.map_or(u32::MAX, NonZeroU32::get)
+}
+
+fn will_message(will: &Will) -> Message {
+    let publish = Publish {
+        dup: false,
+        qos: will.qos.min(super::QOS_MAX),
+        retain: will.retain,
+        topic: will.topic.clone(),
+        packet_id: None,
+        properties: will.properties.clone(),
+        payload: will.payload.clone(),
+    };
+    Message::new(publish, crate::Tick::default())
+}
+
+/// Older clients are only told of a version that we don't speak ([MQTT-3.1.2-2] of 3.1.1).
+fn refuse_malformed(core: &mut Core, version: Option<Version>, error: DecodeError) -> Cause {
+    let unsupported = error.reason == ReasonCode::UnsupportedProtocolVersion;
+    if unsupported || version == Some(Version::V5) {
+        core.outbound.open(version.unwrap_or(Version::V311), u32::MAX, 1);
+        // What doesn't fit need not be sent: the connection closes either way.
+        let _ = core.outbound.answer(&Packet::ConnAck(ConnAck::new(connack_code(error.reason))));
+    }
+    Cause::Failed(error.into())
+}
+
+fn refuse(core: &mut Core, reason: ReasonCode, text: Option<Text>) -> Cause {
+    let reason = connack_code(reason);
+    let mut connack = ConnAck::new(reason);
+    connack.properties.reason_string = text;
+    if core.outbound.answer(&Packet::ConnAck(connack)).is_err() {
+        // Without the text it may fit; if not, the connection closes without an answer.
+        let _ = core.outbound.answer(&Packet::ConnAck(ConnAck::new(reason)));
+    }
+    Cause::Refused(reason)
+}
+
+/// The nearest code that CONNACK may carry as a refusal.
+fn connack_code(reason: ReasonCode) -> ReasonCode {
+    match reason {
+        ReasonCode::AdministrativeAction => ReasonCode::NotAuthorized,
+        ReasonCode::ServerShuttingDown => ReasonCode::ServerUnavailable,
+        reason if reason.is_error() && reason.belongs_to(PacketType::ConnAck) => reason,
+        _ => ReasonCode::UnspecifiedError,
+    }
+}
+
+impl Candidate {
+    pub(super) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Answers CONNECT.
+    pub(super) fn admit(self, core: &mut Core, admission: Admission) -> Result<Connected, Cause> {
+        let window = self.receive_max.min(core.config.inflight_max);
+        core.outbound.open(self.version, self.packet_size_max, window);
+        let accept = match admission {
+            Admission::Accept(accept) => accept,
+            Admission::Refuse { reason, text } => return Err(self.refuse(core, reason, text.as_deref())),
+        };
+        let assigned = if self.client_id.is_empty() { accept.client_id.clone() } else { None };
+        if self.client_id.is_empty() && assigned.is_none() {
+            self.refuse(core, ReasonCode::ImplementationSpecificError, None);
+            return Err(Cause::Failed(Error::Driver("assigned no client identifier")));
+        }
+        let keepalive_s = self.server_keepalive(&accept, &core.config);
+        let connack = ConnAck {
+            session_present: false,
+            reason: ReasonCode::Success,
+            properties: Box::new(self.properties(assigned.clone(), keepalive_s, &core.config)),
+        };
+        core.outbound.answer(&Packet::ConnAck(connack)).map_err(Cause::Failed)?;
+        Ok(Connected {
+            keepalive_ms: u64::from(keepalive_s.unwrap_or(self.keepalive_s)) * 1500,
+            problem_information: self.problem_information,
+            session_expiry_s: self.session_expiry_s,
+            will: self.will,
+            ..Connected::new(self.version, assigned.unwrap_or(self.client_id), core.now)
+        })
+    }
+
+    /// Refuses a client on which the driver was to decide.
+    pub(super) fn refuse(&self, core: &mut Core, reason: ReasonCode, text: Option<&str>) -> Cause {
+        core.outbound.open(self.version, self.packet_size_max, 1);
+        let text = text.filter(|_| self.problem_information).and_then(|text| text.parse().ok());
+        refuse(core, reason, text)
+    }
+
+    /// The keep-alive in place of the client's, if any. Older clients can't be told, so theirs stands.
+    fn server_keepalive(&self, accept: &Accept, config: &Config) -> Option<u16> {
+        if !self.version.is_v5() {
+            return None;
+        }
+        let wanted = accept.keepalive_s.unwrap_or(self.keepalive_s);
+        let granted = match config.keepalive_s_max {
+            Some(maximum) if wanted == 0 || wanted > maximum => maximum,
+            _ => wanted,
+        };
+        (granted != self.keepalive_s).then_some(granted)
+    }
+
+    fn properties(
+        &self,
+        assigned_client_id: Option<ClientId>,
+        server_keepalive_s: Option<u16>,
+        config: &Config,
+    ) -> ConnAckProperties {
+        ConnAckProperties {
+            // Absent would mean that the client's wish is granted.
+            session_expiry_s: (self.session_expiry_s > 0).then_some(0),
+            receive_max: NonZeroU16::new(config.receive_max),
+            qos_max: super::QOS_MAX,
+            retain_available: config.retain_available,
+            packet_size_max: NonZeroU32::new(config.packet_size_max),
+            assigned_client_id,
+            topic_alias_max: config.topic_alias_max,
+            shared_subscription_available: config.shared_subscription_available,
+            server_keepalive_s,
+            ..ConnAckProperties::default()
+        }
+    }
+}
+
+const _: () = assert!(matches!(super::QOS_MAX, QoS::AtLeastOnce), "handle_publish knows PUBACK only");

@@ -1,0 +1,121 @@
+//! A session that is let in: timers, and which packet goes where.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use revoq_mqtt::{Ack, ClientId, Disconnect, Packet, ReasonCode, TopicFilter, Version};
+
+use super::Core;
+use super::subscribe::Requests;
+use crate::acks::Acks;
+use crate::aliases::Aliases;
+use crate::{Cause, Config, Error, Message, Tick};
+
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) version: Version,
+    pub(super) client_id: ClientId,
+    /// One and a half times the keep-alive ([MQTT-3.1.2-22]); 0 is none.
+    pub(super) keepalive_ms: u64,
+    pub(super) problem_information: bool,
+    /// What CONNECT asked for. We grant 0, but it decides which DISCONNECT is legal.
+    pub(super) session_expiry_s: u32,
+    pub(super) will: Option<Arc<Message>>,
+    /// When the client was last heard.
+    pub(super) heard: Tick,
+    /// Bytes that were left in the driver's buffer last time: more than those are news from the client.
+    pub(super) unread: usize,
+    pub(super) aliases: Aliases,
+    pub(super) acks: Acks,
+    pub(super) requests: Requests,
+    pub(super) subscriptions: BTreeSet<TopicFilter>,
+}
+
+impl Connected {
+    pub(super) fn new(version: Version, client_id: ClientId, now: Tick) -> Connected {
+        Connected {
+            version,
+            client_id,
+            keepalive_ms: 0,
+            problem_information: true,
+            session_expiry_s: 0,
+            will: None,
+            heard: now,
+            unread: 0,
+            aliases: Aliases::default(),
+            acks: Acks::default(),
+            requests: Requests::default(),
+            subscriptions: BTreeSet::new(),
+        }
+    }
+
+    /// Whether no packet can be taken before the driver answers. An MQTT 5.0 client is told its Receive Maximum
+    /// and ends its session by passing it, so only older ones are held back.
+    pub(super) fn awaits_driver(&self, config: &Config) -> bool {
+        let published = self.acks.len() >= usize::from(config.receive_max) && !self.version.is_v5();
+        published || self.requests.len() >= config.requests_max
+    }
+
+    /// Part of a packet shows life too, or a long packet on a slow link would end a short keep-alive.
+    pub(super) fn note_arrival(&mut self, now: Tick, buffered: usize) {
+        if buffered > self.unread {
+            self.heard = now;
+        }
+    }
+
+    pub(super) fn keepalive_deadline(&self) -> Option<Tick> {
+        (self.keepalive_ms > 0).then(|| self.heard + self.keepalive_ms)
+    }
+
+    /// While we don't read because of our own side, the client's silence proves nothing.
+    pub(super) fn check_keepalive(&mut self, core: &Core) -> Result<(), Error> {
+        if self.awaits_driver(&core.config) {
+            self.heard = core.now;
+        }
+        match self.keepalive_deadline() {
+            Some(deadline) if core.now >= deadline => Err(Error::KeepAliveTimeout(self.keepalive_ms)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn handle_packet(&mut self, core: &mut Core, packet: Packet) -> Result<(), Cause> {
+        self.heard = core.now;
+        let result = match packet {
+            Packet::Publish(publish) => self.handle_publish(core, publish),
+            Packet::PubAck(ack) => {
+                // Nothing in flight by that identifier: a repeated PUBACK does no harm.
+                core.outbound.acknowledge(ack.packet_id);
+                Ok(())
+            }
+            Packet::PubRel(ack) => self.handle_pubrel(core, &ack),
+            Packet::Subscribe(subscribe) => self.handle_subscribe(core, subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(core, unsubscribe),
+            Packet::PingReq => core.outbound.answer(&Packet::PingResp),
+            Packet::Disconnect(disconnect) => return Err(self.handle_disconnect(&disconnect)),
+            Packet::Connect(_)
+            | Packet::ConnAck(_)
+            | Packet::PubRec(_)
+            | Packet::PubComp(_)
+            | Packet::SubAck(_)
+            | Packet::UnsubAck(_)
+            | Packet::PingResp
+            | Packet::Auth(_) => Err(Error::Unexpected(packet.packet_type())),
+        };
+        result.map_err(Cause::Failed)
+    }
+
+    /// No QoS 2 exchange is under way here, but a client may finish one from an earlier session.
+    fn handle_pubrel(&mut self, core: &mut Core, ack: &Ack) -> Result<(), Error> {
+        let reason =
+            if self.version.is_v5() { ReasonCode::PacketIdentifierNotFound } else { ReasonCode::Success };
+        core.outbound.answer(&Packet::PubComp(Ack::new(ack.packet_id, reason)))
+    }
+
+    fn handle_disconnect(&mut self, disconnect: &Disconnect) -> Cause {
+        // A session that was to end with the connection can't be made to last ([MQTT-3.14.2-2] and 3.14.2.2.2).
+        if self.session_expiry_s == 0 && disconnect.session_expiry_s.is_some_and(|expiry_s| expiry_s > 0) {
+            return Cause::Failed(Error::SessionExpirySet);
+        }
+        Cause::Disconnected(disconnect.reason)
+    }
+}

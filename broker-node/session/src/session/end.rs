@@ -1,0 +1,61 @@
+//! How sessions end: the last packet, the will, the last output.
+
+use std::sync::Arc;
+
+use revoq_mqtt::{Disconnect, Packet, PacketType, ReasonCode, TopicFilter};
+
+use super::Core;
+use super::connected::Connected;
+use crate::{Cause, CloseReason, Error, Message, Output};
+
+impl Connected {
+    pub(super) fn end(mut self, core: &mut Core, cause: Cause) {
+        if self.version.is_v5() {
+            self.say_goodbye(core, &cause);
+        }
+        // [MQTT-3.14.4-3]: only a normal disconnection makes the will void.
+        let normal = cause == Cause::Disconnected(ReasonCode::Success);
+        let will = self.will.take().filter(|_| !normal).map(|will| Arc::new(will.copied(core.now)));
+        core.close(cause, will, self.subscriptions.into_iter().collect());
+    }
+
+    /// A server speaks last only when the client did not ([MQTT-3.14.4-1], 4.13.1).
+    fn say_goodbye(&self, core: &mut Core, cause: &Cause) {
+        let (reason, text) = match cause {
+            Cause::Cut(reason) => (*reason, None),
+            Cause::Failed(error) => (error.reason_code(), reason_string(error)),
+            Cause::Disconnected(_) | Cause::ConnectionLost | Cause::Refused(_) => return,
+        };
+        let legal = reason.is_error() && reason.belongs_to(PacketType::Disconnect);
+        let reason = if legal { reason } else { ReasonCode::UnspecifiedError };
+        let mut disconnect = Disconnect::new(reason);
+        disconnect.properties.reason_string =
+            text.filter(|_| self.problem_information).and_then(|text| text.parse().ok());
+        if core.outbound.answer(&Packet::Disconnect(disconnect)).is_err() {
+            // Without the text it may fit; if not, the connection closes without a word.
+            let _ = core.outbound.answer(&Packet::Disconnect(Disconnect::new(reason)));
+        }
+    }
+}
+
+impl Core {
+    /// The end of every path.
+    pub(super) fn close(
+        &mut self,
+        cause: Cause,
+        will: Option<Arc<Message>>,
+        subscriptions: Vec<TopicFilter>,
+    ) {
+        self.outbound.drop_queue();
+        self.outputs.push_back(Output::Closed(CloseReason { cause, will, subscriptions }));
+    }
+}
+
+/// What a person at the client's end may read. What is wrong inside of us is not theirs.
+fn reason_string(error: &Error) -> Option<String> {
+    match error {
+        Error::Decode(error) => Some(error.fault.to_string()),
+        Error::Driver(_) | Error::Encode(_) => None,
+        error => Some(error.to_string()),
+    }
+}

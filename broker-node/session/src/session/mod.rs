@@ -1,0 +1,324 @@
+//! The state machine of one connection.
+
+mod connect;
+mod connected;
+mod end;
+mod publish;
+mod subscribe;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use revoq_mqtt::{
+    ClientId, PACKET_SIZE_MAX, PacketId, PacketType, Peek, QoS, ReasonCode, TopicFilter, Version, decode,
+    peek,
+};
+
+use crate::outbound::Outbound;
+use crate::{Admission, Cause, Config, Counters, Delivery, Error, Output, PublishToken, Tick};
+use connected::Connected;
+
+/// The highest QoS that is served.
+const QOS_MAX: QoS = QoS::AtLeastOnce;
+/// `outputs` keeps this capacity when it has run empty; what is beyond goes back to the allocator.
+const OUTPUTS_KEPT: usize = 8;
+
+/// The MQTT protocol of one connection, as a plain value without input and output.
+///
+/// ```text
+///                    CONNECT              Accept / CONNACK 0
+///  AwaitingConnect ──────────▶ AwaitingAdmission ──────────▶ Connected
+///        │                            │                          │
+///        │ no CONNECT in time,        │ Refuse / CONNACK         │ DISCONNECT, fault, keep-alive,
+///        │ other packet, fault        │ cut, end of stream       │ cut, end of stream, full queue
+///        ▼                            ▼                          ▼
+///        └───────────────────────▶ Closed ◀──────────────────────┘   Output::Closed, once
+/// ```
+///
+/// # Contract
+///
+/// The driver owns the socket, the clock and everything that sessions share. `handle_*` methods take what
+/// happened, at a time that never goes back. After one or more of them the driver drains in this order:
+///
+/// 1. [`poll_output`](Session::poll_output) until `None`, doing what each [`Output`] says. Answers may be given at
+///    once or later.
+/// 2. [`handle_bytes`](Session::handle_bytes) again with the same buffer, and back to 1, until a round gives no
+///    output: an answer may have been what the next packet waited for.
+/// 3. [`write_buffer`](Session::write_buffer), when everything taken before is written. The driver takes all of it or
+///    nothing, for instance with `split()`: [`handle_cut`](Session::handle_cut) discards what stands there, and
+///    nothing may follow half a packet. After each complete write it looks again, because queued messages move up.
+/// 4. [`next_timeout`](Session::next_timeout): [`handle_timeout`](Session::handle_timeout) is due then. Calling it
+///    early does no harm.
+///
+/// The socket is read only while [`wants_bytes`](Session::wants_bytes) says so; that is the back-pressure
+/// towards the client. After [`Output::Closed`] every input is ignored.
+///
+/// # What is served
+///
+/// MQTT 3.1, 3.1.1 and 5.0 with QoS 0 and 1. CONNACK of 5.0 says so: Maximum QoS 1, a session expiry interval of 0,
+/// retained messages and shared subscriptions as [`Config`] says. Will Delay Interval counts as 0: the will is due
+/// when the connection ends. A will of QoS 2 from an older client, which cannot be told, is published with QoS 1.
+#[derive(Debug)]
+pub struct Session {
+    core: Core,
+    state: State,
+}
+
+/// What every state needs.
+#[derive(Debug)]
+struct Core {
+    config: Arc<Config>,
+    now: Tick,
+    outputs: VecDeque<Output>,
+    outbound: Outbound,
+}
+
+#[derive(Debug)]
+enum State {
+    AwaitingConnect { since: Tick },
+    AwaitingAdmission(Box<connect::Candidate>),
+    Connected(Box<Connected>),
+    Closed,
+}
+
+impl Session {
+    /// A session for a connection that was opened at `now`.
+    #[must_use]
+    pub fn new(config: Arc<Config>, now: Tick) -> Session {
+        let core = Core { config, now, outputs: VecDeque::new(), outbound: Outbound::default() };
+        Session { core, state: State::AwaitingConnect { since: now } }
+    }
+
+    /// Takes the whole packets at the front of `buf`, as far as [`wants_bytes`](Session::wants_bytes) allows, and
+    /// leaves the rest.
+    pub fn handle_bytes(&mut self, now: Tick, buf: &mut BytesMut) {
+        self.core.advance(now);
+        if let State::Connected(connected) = &mut self.state {
+            connected.note_arrival(now, buf.len());
+        }
+        while self.wants_bytes() {
+            let cause = match self.take_frame(buf) {
+                Ok(Some(frame)) => self.handle_frame(frame).err(),
+                Ok(None) => break,
+                Err(error) => Some(Cause::Failed(error)),
+            };
+            if let Some(cause) = cause {
+                self.end(cause);
+            }
+        }
+        match &mut self.state {
+            State::Connected(connected) => connected.unread = buf.len(),
+            State::Closed => buf.clear(),
+            State::AwaitingConnect { .. } | State::AwaitingAdmission(_) => {}
+        }
+    }
+
+    /// Takes the verdict on [`Output::Connect`].
+    pub fn handle_admission(&mut self, now: Tick, admission: Admission) {
+        self.core.advance(now);
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::AwaitingAdmission(candidate) => match candidate.admit(&mut self.core, admission) {
+                Ok(connected) => self.state = State::Connected(Box::new(connected)),
+                Err(cause) => self.end(cause),
+            },
+            state => self.state = state,
+        }
+    }
+
+    /// The router has a message: the PUBLISH of `token` is acknowledged, with 0x10 if there was no subscriber.
+    pub fn handle_published(&mut self, now: Tick, token: PublishToken, matched: bool) {
+        let reason = if matched { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers };
+        self.connected(now, |connected, core| connected.published(core, token, reason));
+    }
+
+    /// The router has, or has not, taken the filters of [`Output::Subscribe`]: a code for each.
+    pub fn handle_subscribed(&mut self, now: Tick, packet_id: PacketId, reasons: Vec<ReasonCode>) {
+        self.connected(now, |connected, core| connected.subscribed(core, packet_id, reasons));
+    }
+
+    /// The router has removed the filters of [`Output::Unsubscribe`]: a code for each.
+    pub fn handle_unsubscribed(&mut self, now: Tick, packet_id: PacketId, reasons: Vec<ReasonCode>) {
+        self.connected(now, |connected, core| connected.unsubscribed(core, packet_id, reasons));
+    }
+
+    /// A message for this client: it is written, queued or, by the limits of [`Config`], dropped.
+    pub fn handle_delivery(&mut self, now: Tick, delivery: &Delivery) {
+        self.connected(now, |_, core| core.outbound.deliver(now, delivery, &core.config));
+    }
+
+    /// The time of [`next_timeout`](Session::next_timeout) has come, or perhaps not yet.
+    pub fn handle_timeout(&mut self, now: Tick) {
+        self.core.advance(now);
+        let result = match &mut self.state {
+            State::AwaitingConnect { since } if now >= *since + self.core.config.connect_timeout_ms => {
+                Err(Error::ConnectTimeout(self.core.config.connect_timeout_ms))
+            }
+            State::Connected(connected) => connected.check_keepalive(&self.core),
+            _ => Ok(()),
+        };
+        if let Err(error) = result {
+            self.end(Cause::Failed(error));
+        }
+    }
+
+    /// Ends the session from our side: 0x98 (administrative action), 0x87 (not authorized), 0x8E (taken over), 0x8B
+    /// and the like. Nothing else leaves any more, neither towards the client nor towards the router.
+    pub fn handle_cut(&mut self, now: Tick, reason: ReasonCode) {
+        self.core.advance(now);
+        if !matches!(self.state, State::Closed) {
+            self.core.outputs.clear();
+            self.core.outbound.discard();
+            self.end(Cause::Cut(reason));
+        }
+    }
+
+    /// The client closed the connection, or it broke.
+    pub fn handle_eof(&mut self, now: Tick) {
+        self.core.advance(now);
+        self.end(Cause::ConnectionLost);
+    }
+
+    /// What the driver is to do next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        let output = self.core.outputs.pop_front();
+        if output.is_none() {
+            self.core.outputs.shrink_to(OUTPUTS_KEPT);
+        }
+        output
+    }
+
+    /// When [`handle_timeout`](Session::handle_timeout) is due, if ever.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Tick> {
+        match &self.state {
+            State::AwaitingConnect { since } => Some(*since + self.core.config.connect_timeout_ms),
+            State::Connected(connected) => connected.keepalive_deadline(),
+            State::AwaitingAdmission(_) | State::Closed => None,
+        }
+    }
+
+    /// Bytes for the client; queued messages move up first. See the contract for how to take them.
+    pub fn write_buffer(&mut self) -> &mut BytesMut {
+        if let State::Connected(_) = self.state {
+            self.core.outbound.fill(self.core.now, &self.core.config);
+        }
+        self.core.outbound.buffer()
+    }
+
+    /// Whether the client's next bytes can be used now: not while an answer is owed to the session that must come
+    /// first, not while the client leaves too many answers unread, and not after the end.
+    #[must_use]
+    pub fn wants_bytes(&self) -> bool {
+        match &self.state {
+            State::AwaitingConnect { .. } => true,
+            State::Connected(connected) => {
+                !connected.awaits_driver(&self.core.config)
+                    && self.core.outbound.has_room_for_answers(&self.core.config)
+            }
+            State::AwaitingAdmission(_) | State::Closed => false,
+        }
+    }
+
+    /// Whether [`Output::Closed`] was given.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    /// The protocol version, once CONNECT named it.
+    #[must_use]
+    pub fn version(&self) -> Option<Version> {
+        match &self.state {
+            State::AwaitingAdmission(candidate) => Some(candidate.version()),
+            State::Connected(connected) => Some(connected.version),
+            State::AwaitingConnect { .. } | State::Closed => None,
+        }
+    }
+
+    /// The client identifier, asked for or assigned, of a session that was let in.
+    #[must_use]
+    pub fn client_id(&self) -> Option<&ClientId> {
+        match &self.state {
+            State::Connected(connected) => Some(&connected.client_id),
+            _ => None,
+        }
+    }
+
+    /// The filters to which the client is subscribed, in order of their bytes. Empty after the end: then
+    /// [`CloseReason`](crate::CloseReason) has them.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &TopicFilter> {
+        let connected = match &self.state {
+            State::Connected(connected) => Some(connected),
+            _ => None,
+        };
+        connected.into_iter().flat_map(|connected| &connected.subscriptions)
+    }
+
+    /// What was not delivered since the last call.
+    pub fn take_counters(&mut self) -> Counters {
+        self.core.outbound.take_counters()
+    }
+
+    fn connected(&mut self, now: Tick, step: impl FnOnce(&mut Connected, &mut Core) -> Result<(), Error>) {
+        self.core.advance(now);
+        if let State::Connected(connected) = &mut self.state
+            && let Err(error) = step(connected, &mut self.core)
+        {
+            self.end(Cause::Failed(error));
+        }
+    }
+
+    /// Splits the first packet off, if it is whole.
+    fn take_frame(&self, buf: &mut BytesMut) -> Result<Option<Bytes>, Error> {
+        let size_max = match &self.state {
+            State::AwaitingConnect { .. } => {
+                if buf.first().is_some_and(|&first| PacketType::of(first) != Some(PacketType::Connect)) {
+                    return Err(Error::ConnectExpected);
+                }
+                self.core.config.connect_size_max
+            }
+            _ => self.core.config.packet_size_max,
+        };
+        match peek(buf, size_max.min(PACKET_SIZE_MAX))? {
+            Peek::Frame(total) => Ok(Some(buf.split_to(total).freeze())),
+            Peek::Need(_) => Ok(None),
+        }
+    }
+
+    fn handle_frame(&mut self, frame: Bytes) -> Result<(), Cause> {
+        match &mut self.state {
+            State::AwaitingConnect { .. } => {
+                let candidate = connect::receive(&mut self.core, frame)?;
+                self.state = State::AwaitingAdmission(Box::new(candidate));
+                Ok(())
+            }
+            State::Connected(connected) => {
+                let packet = decode(frame, connected.version).map_err(|error| Cause::Failed(error.into()))?;
+                connected.handle_packet(&mut self.core, packet)
+            }
+            State::AwaitingAdmission(_) | State::Closed => Ok(()),
+        }
+    }
+
+    fn end(&mut self, cause: Cause) {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Closed => {}
+            State::Connected(connected) => connected.end(&mut self.core, cause),
+            State::AwaitingConnect { .. } => self.core.close(cause, None, Vec::new()),
+            State::AwaitingAdmission(candidate) => {
+                if let Cause::Cut(reason) = cause {
+                    candidate.refuse(&mut self.core, reason, None);
+                }
+                self.core.close(cause, None, Vec::new());
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Time never goes back, whatever the caller says.
+    fn advance(&mut self, now: Tick) {
+        self.now = self.now.max(now);
+    }
+}
