@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Channel;
 use tonic::{Code, ConnectError, Status};
 
@@ -38,13 +38,17 @@ pub struct Persistence {
     pub repeatable: bool,
     /// Rounds over all replicas start until this has passed. Zero: one round.
     pub patience: Duration,
+    /// For one replica's answer; then `DEADLINE_EXCEEDED`, or the next replica where the request is repeatable.
+    /// Zero: without limit.
+    pub answer_timeout: Duration,
 }
 
 impl Persistence {
     /// For reads: repeated at will, one round.
-    pub const READ: Persistence = Persistence { repeatable: true, patience: Duration::ZERO };
+    pub const READ: Persistence =
+        Persistence { repeatable: true, patience: Duration::ZERO, answer_timeout: Duration::ZERO };
     /// For changes: the next replica only when this one surely did nothing; one round.
-    pub const CHANGE: Persistence = Persistence { repeatable: false, patience: Duration::ZERO };
+    pub const CHANGE: Persistence = Persistence { repeatable: false, ..Persistence::READ };
 
     /// The same with rounds until `patience` has passed.
     #[must_use]
@@ -52,8 +56,23 @@ impl Persistence {
         Persistence { patience, ..self }
     }
 
+    /// The same with a time limit for each replica's answer.
+    #[must_use]
+    pub fn with_answer_timeout(self, answer_timeout: Duration) -> Persistence {
+        Persistence { answer_timeout, ..self }
+    }
+
     fn moves_on(self, status: &Status) -> bool {
         is_unsent(status) || (self.repeatable && is_transient(status))
+    }
+
+    async fn limit<T>(self, answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+        if self.answer_timeout.is_zero() {
+            return answer.await;
+        }
+        timeout(self.answer_timeout, answer).await.unwrap_or_else(|_| {
+            Err(Status::deadline_exceeded(format!("no answer within {:?}", self.answer_timeout)))
+        })
     }
 }
 
@@ -66,7 +85,7 @@ pub fn is_unsent(status: &Status) -> bool {
 
 /// A status with a source was made on this side, out of a broken connection.
 fn is_transient(status: &Status) -> bool {
-    status.code() == Code::Unavailable || status.source().is_some()
+    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) || status.source().is_some()
 }
 
 fn has_connect_error(status: &Status) -> bool {
@@ -142,7 +161,7 @@ impl ControlChannel {
             let mut failures = Vec::with_capacity(self.replicas.len());
             for _ in 0..self.replicas.len() {
                 let (address, channel) = self.current();
-                match request(channel).await {
+                match persistence.limit(request(channel)).await {
                     Err(status) if persistence.moves_on(&status) => {
                         self.failed(address);
                         failures.push((address, status));
