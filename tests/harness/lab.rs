@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tonic::transport::Channel;
 
 use crate::mqtt::{self, Client, Leaf, Refused};
-use crate::process::{Done, binary, run_with};
+use crate::process::{Done, binary, run, run_with};
 
 /// The tenant of every cluster.
 pub const TENANT: &str = "default";
@@ -245,5 +245,14 @@ impl Lab {
         let done = self.revoqctl(arguments).await?;
         anyhow::ensure!(done.code == 0, "revoqctl {arguments:?}: {done:?}");
         Ok(done.out)
+    }
+
+    /// The sum of a metric of broker `n` over the rows that contain `label`.
+    pub async fn metric(&self, n: usize, name: &str, label: &str) -> Result<f64> {
+        let url = format!("http://{}/metrics", self.cluster.layout().brokers[n].http);
+        let done = run("curl", ["-sSf", "--max-time", "10", &url]).await?;
+        anyhow::ensure!(done.code == 0, "{done:?}");
+        let rows = done.out.lines().filter(|row| row.starts_with(name) && row.contains(label));
+        Ok(rows.filter_map(|row| row.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 }
