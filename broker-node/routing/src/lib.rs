@@ -1,1 +1,13 @@
 //! Topic filters to targets: exact table and trie.
+//!
+//! [`Table`] answers which subscriptions match a topic. Filters without wildcards, which most devices use, are found
+//! by one look-up in a hash table; the others stand in a trie over topic levels. Neither walks recursively, so
+//! that no filter is too deep for a stack, and both give memory back when filters go.
+
+mod exact;
+mod level;
+mod table;
+mod targets;
+mod trie;
+
+pub use table::Table;

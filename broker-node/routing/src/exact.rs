@@ -1,0 +1,51 @@
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use crate::targets::Targets;
+
+/// Filters without wildcards.
+#[derive(Clone)]
+pub(crate) struct Exact<T, O> {
+    /// The keys are copies: a slice of the packet would keep its whole frame in memory.
+    filters: HashMap<Box<[u8]>, Targets<T, O>>,
+}
+
+impl<T, O> Default for Exact<T, O> {
+    fn default() -> Exact<T, O> {
+        Exact { filters: HashMap::new() }
+    }
+}
+
+impl<T: Copy + Eq + Hash, O> Exact<T, O> {
+    pub(crate) fn len(&self) -> usize {
+        self.filters.len()
+    }
+
+    pub(crate) fn insert(&mut self, filter: &[u8], target: T, options: O) -> Option<O> {
+        if let Some(targets) = self.filters.get_mut(filter) {
+            return targets.insert(target, options);
+        }
+        let mut targets = Targets::default();
+        targets.insert(target, options);
+        self.filters.insert(filter.into(), targets);
+        None
+    }
+
+    pub(crate) fn remove(&mut self, filter: &[u8], target: T) -> Option<O> {
+        let targets = self.filters.get_mut(filter)?;
+        let options = targets.remove(target)?;
+        if targets.is_empty() {
+            self.filters.remove(filter);
+            if self.filters.len() * 4 <= self.filters.capacity() {
+                self.filters.shrink_to(self.filters.len() * 2);
+            }
+        }
+        Some(options)
+    }
+
+    pub(crate) fn matches(&self, topic: &[u8], mut each: impl FnMut(T, &O)) {
+        if let Some(targets) = self.filters.get(topic) {
+            targets.iter().for_each(|(target, options)| each(*target, options));
+        }
+    }
+}

@@ -1,0 +1,83 @@
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// Up to so many targets are searched one by one: faster, and much smaller, than an index.
+const LINEAR_MAX: usize = 16;
+
+/// The targets of one filter with their options. Delivery order is not promised.
+#[derive(Clone)]
+pub(crate) struct Targets<T, O> {
+    entries: Vec<(T, O)>,
+    /// Where each target stands in `entries`. Kept from more than [`LINEAR_MAX`] entries until few are left.
+    #[expect(clippy::box_collection, reason = "a quarter of the size for the many filters without an index")]
+    index: Option<Box<HashMap<T, usize>>>,
+}
+
+impl<T, O> Default for Targets<T, O> {
+    fn default() -> Targets<T, O> {
+        Targets { entries: Vec::new(), index: None }
+    }
+}
+
+impl<T: Copy + Eq + Hash, O> Targets<T, O> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, (T, O)> {
+        self.entries.iter()
+    }
+
+    /// The options that `target` had.
+    pub(crate) fn insert(&mut self, target: T, options: O) -> Option<O> {
+        if let Some(at) = self.position(target) {
+            return Some(std::mem::replace(&mut self.entries[at].1, options));
+        }
+        if let Some(index) = &mut self.index {
+            index.insert(target, self.entries.len());
+        } else if self.entries.is_empty() {
+            // Most filters have one target; a Vec would make room for four.
+            self.entries.reserve_exact(1);
+        }
+        self.entries.push((target, options));
+        if self.index.is_none() && self.entries.len() > LINEAR_MAX {
+            let places = self.entries.iter().enumerate().map(|(at, (target, _))| (*target, at));
+            self.index = Some(Box::new(places.collect()));
+        }
+        None
+    }
+
+    pub(crate) fn remove(&mut self, target: T) -> Option<O> {
+        let at = self.position(target)?;
+        let (_, options) = self.entries.swap_remove(at);
+        if let Some(index) = &mut self.index {
+            index.remove(&target);
+            if let Some((moved, _)) = self.entries.get(at) {
+                index.insert(*moved, at);
+            }
+        }
+        self.shrink();
+        Some(options)
+    }
+
+    fn position(&self, target: T) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.get(&target).copied(),
+            None => self.entries.iter().position(|(entry, _)| *entry == target),
+        }
+    }
+
+    /// Well below the point of growth, so that one target coming and going costs nothing.
+    fn shrink(&mut self) {
+        let len = self.entries.len();
+        if len <= LINEAR_MAX / 2 {
+            self.index = None;
+        }
+        if len * 4 <= self.entries.capacity() {
+            self.entries.shrink_to(len * 2);
+            if let Some(index) = &mut self.index {
+                index.shrink_to(len * 2);
+            }
+        }
+    }
+}
