@@ -136,15 +136,19 @@ impl Refusal {
         }
     }
 
-    pub(crate) fn not_found(what: &str, value: impl ToString) -> Refusal {
+    pub(crate) fn not_found(what: &str, value: &(impl ToString + ?Sized)) -> Refusal {
         Refusal::NotFound { what: what.to_owned(), value: value.to_string() }
     }
 
-    pub(crate) fn exists(what: &str, value: impl ToString, remedy: impl Into<String>) -> Refusal {
+    pub(crate) fn exists(what: &str, value: &(impl ToString + ?Sized), remedy: impl Into<String>) -> Refusal {
         Refusal::Exists { what: what.to_owned(), value: value.to_string(), remedy: remedy.into() }
     }
 
-    pub(crate) fn invalid(field: &str, value: impl ToString, remedy: impl Into<String>) -> Refusal {
+    pub(crate) fn invalid(
+        field: &str,
+        value: &(impl ToString + ?Sized),
+        remedy: impl Into<String>,
+    ) -> Refusal {
         Refusal::Invalid {
             field: field.to_owned(),
             value: shorten(&value.to_string()),
@@ -171,7 +175,7 @@ impl Refusal {
 
 impl From<NameError> for Refusal {
     fn from(error: NameError) -> Refusal {
-        Refusal::invalid(error.field, error.value, error.rule)
+        Refusal::invalid(error.field, &error.value, error.rule)
     }
 }
 

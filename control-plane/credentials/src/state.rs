@@ -195,11 +195,13 @@ impl Status {
         before_suspension: Option<State>,
         reason: Option<RevocationReason>,
     ) -> Option<Status> {
-        let legal = match (state, before_suspension, reason) {
-            (State::Inactive | State::Active, None, None) => true,
-            (State::Suspended, Some(State::Inactive | State::Active), None) => true,
-            (State::Revoked, None, Some(_)) | (State::Deleted, None, _) => true,
-            _ => false,
+        let legal = match state {
+            State::Inactive | State::Active => before_suspension.is_none() && reason.is_none(),
+            State::Suspended => {
+                matches!(before_suspension, Some(State::Inactive | State::Active)) && reason.is_none()
+            }
+            State::Revoked => before_suspension.is_none() && reason.is_some(),
+            State::Deleted => before_suspension.is_none(),
         };
         legal.then_some(Status { state, before_suspension, reason })
     }

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+/// Keys and values, in key order.
+pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The rows of one consistent state.
 pub trait Reader {
     /// The row of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError>;
 
     /// The rows with `from <= key < to` in key order, at most `limit`.
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError>;
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Rows, ReadError>;
 }
 
 /// The store failed, or a row in it cannot be decoded. Not the fault of the one who asked.
@@ -62,7 +65,7 @@ impl Reader for MemoryStore {
         Ok(self.rows.get(key).cloned())
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Rows, ReadError> {
         if from >= to {
             return Ok(Vec::new());
         }

@@ -180,7 +180,7 @@ pub(super) fn rows_of_index(
 }
 
 /// The id at the end of an index's key.
-pub(crate) fn id_behind(key: &[u8]) -> Result<CertificateId, ReadError> {
+fn id_behind(key: &[u8]) -> Result<CertificateId, ReadError> {
     let id = key.last_chunk().ok_or_else(|| ReadError(format!("key {} has no id", key.escape_ascii())))?;
     Ok(CertificateId(*id))
 }

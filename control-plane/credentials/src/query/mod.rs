@@ -22,14 +22,14 @@ use crate::records::{
 use crate::settings::{Settings, definitions};
 use crate::state::State;
 use crate::store::{ReadError, Reader};
+pub(crate) use certificates::row_by_fingerprint;
 pub use certificates::{
     CertificateFilter, Standing, certificate_by_fingerprint, certificate_by_id, certificates_by_serial,
     certificates_of_device, effective, list_certificates, standing,
 };
-pub(crate) use certificates::{id_behind, row_by_fingerprint};
 pub use page::{Page, PageToken};
+pub(crate) use select::expect_found;
 pub use select::{Selection, select};
-pub(crate) use select::{certificates, expect_found};
 pub use snapshot::{SnapshotCursor, snapshot};
 
 /// How many rows there are, those deleted not counted.

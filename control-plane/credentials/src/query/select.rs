@@ -67,7 +67,7 @@ pub(crate) fn expect_found<T>(found: Option<T>, what: &str, value: &str) -> Resu
 }
 
 /// The certificates that a selector names, without their DER. At least one.
-pub(crate) fn certificates(reader: &dyn Reader, selector: &Selector) -> Result<Vec<Certificate>, Error> {
+fn certificates(reader: &dyn Reader, selector: &Selector) -> Result<Vec<Certificate>, Error> {
     let found = find(reader, selector)?;
     if found.is_empty() {
         return Err(nothing(selector).into());
@@ -131,7 +131,7 @@ fn nothing(selector: &Selector) -> Refusal {
         Selector::Id(id) => Refusal::not_found("certificate", id),
         Selector::Fingerprint(fingerprint) => Refusal::not_found("certificate with fingerprint", fingerprint),
         Selector::Serial { issuer, serial } => {
-            Refusal::not_found("certificate with serial number", format!("{serial} of issuer {issuer}"))
+            Refusal::not_found("certificate with serial number", &format!("{serial} of issuer {issuer}"))
         }
         other => Refusal::not_found("certificate of", other),
     }

@@ -97,7 +97,7 @@ pub struct SettingError {
 
 impl From<SettingError> for Refusal {
     fn from(error: SettingError) -> Refusal {
-        Refusal::invalid(&format!("setting {}", error.key), error.value, error.remedy)
+        Refusal::invalid(&format!("setting {}", error.key), &error.value, error.remedy)
     }
 }
 

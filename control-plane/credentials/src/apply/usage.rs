@@ -1,0 +1,69 @@
+//! Reports of certificates that authenticated.
+
+use crate::ids::{Fingerprint, Millis};
+use crate::keys;
+use crate::limits::{LAST_USED_RESOLUTION_MS, USAGE_REPORT_MAX};
+use crate::outcome::{Error, Refusal};
+use crate::query;
+use crate::records::Certificate;
+use crate::state::State;
+use crate::transaction::{Draft, Transaction};
+
+use super::Done;
+
+/// Unknown and deleted certificates are passed over: the report may be older than their deletion. No broker has to
+/// hear of a use, and so there is no event; what became active has an audit entry.
+pub(super) fn record(
+    transaction: &mut Transaction<'_>,
+    used: &[Fingerprint],
+    time: Millis,
+) -> Result<Done, Error> {
+    if used.len() > USAGE_REPORT_MAX {
+        return Err(
+            Refusal::limit("usage_report_max", USAGE_REPORT_MAX as u64, "send several reports").into()
+        );
+    }
+    // A broker's clock may run ahead; a use is never later than its report.
+    let time = time.min(transaction.time);
+    let mut done = Done::default();
+    for fingerprint in used {
+        match query::row_by_fingerprint(transaction, fingerprint)? {
+            Some(certificate) if certificate.status.state != State::Deleted => {
+                if touch(transaction, certificate, time) {
+                    done.changed += 1;
+                } else {
+                    done.unchanged += 1;
+                }
+            }
+            _ => done.unchanged += 1,
+        }
+    }
+    Ok(done)
+}
+
+/// Says whether the use was worth a write.
+fn touch(transaction: &mut Transaction<'_>, mut certificate: Certificate, time: Millis) -> bool {
+    let status = certificate.status.used();
+    let recent = certificate.last_used.is_some_and(|last| time < last.plus(LAST_USED_RESOLUTION_MS));
+    if status.is_none() && recent {
+        return false;
+    }
+    if let Some(status) = status {
+        transaction.entries.push(Draft {
+            subject: format!(
+                "certificate {} of device {}/{}",
+                certificate.id, certificate.tenant, certificate.device
+            ),
+            before: certificate.status.state.to_string(),
+            after: status.state.to_string(),
+            detail: "first use".to_owned(),
+            ..Draft::default()
+        });
+        certificate.status = status;
+        certificate.revision = transaction.revision;
+    }
+    certificate.first_used.get_or_insert(time);
+    certificate.last_used = certificate.last_used.max(Some(time));
+    transaction.put(keys::certificate(&certificate.id), &certificate);
+    true
+}
