@@ -196,7 +196,7 @@ async fn the_tutorial_sequence() -> Result<()> {
         talker.hear("disconnected", HEARD_WITHIN).await?;
         // It retries within seconds, for ever: watched from the broker's side, none of it gets in.
         let refusals = revoq_tests::until("it tries again and is refused", HEARD_WITHIN, || async {
-            let refused = lab.metric(0, "revoq_handshakes_total", "denied").await?;
+            let refused = lab.metric(0, "revoq_broker_handshakes_total", "failed").await?;
             Ok((refused >= 2.0).then_some(refused))
         })
         .await?;

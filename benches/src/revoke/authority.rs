@@ -1,0 +1,108 @@
+//! All sessions of one authority at once, while sessions of another exchange messages.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use super::floor::{Floor, Samples};
+use super::scene::{Issued, Scene, authority, between, shared};
+use super::{Arguments, Verdict, row};
+use crate::fleet::{Fleet, Job, Report};
+use crate::statistics::Spread;
+
+/// Certificates of the authority that is not suspended.
+const BYSTANDERS: usize = 20;
+const FLOW_EVERY_MS: u64 = 20;
+/// The flows run so long before the cut and after the last socket.
+const STEADY: Duration = Duration::from_secs(2);
+const CLOSED_WITHIN: Duration = Duration::from_secs(20);
+const FLOOR_SAMPLES: usize = 50;
+
+#[derive(Serialize)]
+pub(crate) struct Run {
+    floor: Floor,
+    /// From the leader's commit to the last gate of all nodes.
+    commit_to_all_gates_us: f64,
+    /// From the leader's commit to the end of each stream at the client.
+    commit_to_socket_closed: Spread,
+    verdict: Verdict,
+    /// Messages of the other sessions.
+    acknowledged: u64,
+    lost: u64,
+    broken_flows: u64,
+}
+
+fn job(scene: &Scene, name: &str, issued: &[Issued]) -> Job {
+    Job {
+        name: name.to_owned(),
+        root: scene.root.clone(),
+        brokers: scene.brokers(),
+        leaves: issued.iter().map(|issued| issued.leaf.clone()).collect(),
+        sessions: 0,
+        flows: 0,
+        flow_every_ms: FLOW_EVERY_MS,
+    }
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> Result<Run> {
+    let scene = Scene::start(arguments).await?;
+    let doomed = scene.issue("doomed", arguments.certificates).await?;
+    let others = scene.issue("others", BYSTANDERS).await?;
+    let mut idle =
+        Fleet::open(&Job { sessions: arguments.sessions, ..job(&scene, "doomed", &doomed) }).await?;
+    let flows = Fleet::open(&Job { flows: arguments.flows, ..job(&scene, "others", &others) }).await?;
+    let mut floor = Samples::default();
+    for _ in 0..FLOOR_SAMPLES {
+        floor.take(&scene).await?;
+    }
+    tokio::time::sleep(STEADY).await;
+
+    let revision = scene.suspend(authority("doomed")).await?;
+    // Read at once: the rotation of the ticket keys follows.
+    let committed = scene.committed(revision)?;
+    let gates = scene.gates(revision).await?;
+    let mut verdict = Verdict::default();
+    let mut sockets = Vec::new();
+    while sockets.len() < arguments.sessions {
+        match tokio::time::timeout(CLOSED_WITHIN, idle.next()).await {
+            Ok(Ok(Some(Report::Closed { at_ns, .. }))) => sockets.push(at_ns.saturating_sub(shared(committed))),
+            Ok(other) => bail!("the worker failed: {other:?}"),
+            Err(_) => break,
+        }
+    }
+    verdict.cut = sockets.len();
+    verdict.wrongly_left = arguments.sessions - sockets.len();
+    tokio::time::sleep(STEADY).await;
+    let Some(Report::Flows { acknowledged, lost, broken }) = flows.stop().await?.pop() else {
+        bail!("the flows did not report");
+    };
+    verdict.wrongly_cut = usize::try_from(broken)?;
+    idle.stop().await?;
+    scene.shutdown().await;
+    let last_gate = gates.iter().map(|gate| between(committed, *gate));
+    Ok(Run {
+        floor: floor.floor(),
+        commit_to_all_gates_us: Spread::of(last_gate).max_us,
+        commit_to_socket_closed: Spread::of(sockets),
+        verdict,
+        acknowledged,
+        lost,
+        broken_flows: broken,
+    })
+}
+
+pub(crate) fn print(runs: &[Run]) {
+    println!("microseconds; medians of the runs [lowest – highest]");
+    row("floor, p50", runs, |run| run.floor.p50_us);
+    row("commit → all gates of all nodes", runs, |run| run.commit_to_all_gates_us);
+    row("commit → socket closed, p50", runs, |run| run.commit_to_socket_closed.p50_us);
+    row("commit → socket closed, p99", runs, |run| run.commit_to_socket_closed.p99_us);
+    row("commit → last socket closed", runs, |run| run.commit_to_socket_closed.max_us);
+    for run in runs {
+        println!(
+            "sessions cut {}, wrongly cut {}, wrongly left {}; messages of others acknowledged {}, lost {}",
+            run.verdict.cut, run.verdict.wrongly_cut, run.verdict.wrongly_left, run.acknowledged, run.lost
+        );
+    }
+}

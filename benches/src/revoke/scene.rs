@@ -1,0 +1,141 @@
+//! The cluster of a run, its certificates, and the moments that its parts report.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use revoq_local::{Cluster, Options, Ports};
+use revoq_proto::client::{Identity, Options as Dial, Tls, endpoint};
+use revoq_proto::context::Bundle;
+use revoq_proto::v1;
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+use super::Arguments;
+use crate::clock::now_ns;
+use crate::fleet::Leaf;
+
+const TENANT: &str = "default";
+
+/// A cluster of a run's own, in a folder of its own, with brokers and replicas in this process.
+pub(crate) struct Scene {
+    pub(crate) cluster: Cluster,
+    pub(crate) root: Vec<u8>,
+    /// To the leader.
+    pub(crate) channel: Channel,
+    pub(crate) leader: usize,
+    _folder: TempDir,
+}
+
+/// A certificate and the fingerprint by which it is suspended.
+pub(crate) struct Issued {
+    pub(crate) leaf: Leaf,
+    pub(crate) fingerprint: Vec<u8>,
+}
+
+impl Scene {
+    pub(crate) async fn start(arguments: &Arguments) -> Result<Scene> {
+        let folder = TempDir::new()?;
+        let options = Options {
+            data: folder.path().join("data"),
+            replicas: arguments.replicas,
+            brokers: arguments.brokers,
+            ports: Ports::Free,
+            tcp: false,
+        };
+        let cluster = Cluster::start(options).await?;
+        let bundle = Bundle::parse(&std::fs::read_to_string(cluster.bundle_path()?)?)?;
+        let mut roots = revoq_proto::pem::decode_all("authority", revoq_proto::pem::CERTIFICATE, &bundle.authority)?;
+        let root = roots.pop().context("the bundle has an authority")?;
+        let leader = (0..arguments.replicas)
+            .find(|n| cluster.replica(*n).is_ok_and(revoq_control::Replica::is_leader))
+            .context("a replica leads")?;
+        let tls = Tls::Mutual(Identity {
+            certificates_pem: bundle.certificate.clone(),
+            key_pem: bundle.key.clone(),
+            authority_pem: bundle.authority.clone(),
+        });
+        let address = cluster.layout().replicas[leader].grpc.to_string();
+        let channel = endpoint(&address, &tls, Dial::default())?.connect().await?;
+        Ok(Scene { cluster, root, channel, leader, _folder: folder })
+    }
+
+    pub(crate) fn brokers(&self) -> Vec<SocketAddr> {
+        self.cluster.layout().brokers.iter().map(|broker| broker.tls).collect()
+    }
+
+    /// An authority with so many certificates.
+    pub(crate) async fn issue(&self, authority: &str, certificates: usize) -> Result<Vec<Issued>> {
+        let request =
+            v1::CreateAuthorityRequest { tenant: TENANT.into(), name: authority.into(), ..Default::default() };
+        v1::authorities_client::AuthoritiesClient::new(self.channel.clone()).create(request).await?;
+        let mut client = v1::certificates_client::CertificatesClient::new(self.channel.clone());
+        let mut issued = Vec::with_capacity(certificates);
+        for n in 0..certificates {
+            let request = v1::IssueCertificateRequest {
+                tenant: TENANT.into(),
+                device: format!("{authority}-{n}"),
+                authority: authority.into(),
+                ..Default::default()
+            };
+            let answer = client.issue(request).await?.into_inner();
+            // The leaf alone: brokers know the authority.
+            let chain = vec![answer.chain.first().context("a chain is answered")?.to_vec()];
+            let fingerprint = answer.certificate.context("a certificate is answered")?.fingerprint.to_vec();
+            issued.push(Issued { leaf: Leaf { chain, key: answer.private_key.to_vec() }, fingerprint });
+        }
+        Ok(issued)
+    }
+
+    /// Suspends, and returns the revision.
+    pub(crate) async fn suspend(&self, selector: v1::selector::Selector) -> Result<u64> {
+        let request = v1::TransitionRequest {
+            transition: v1::Transition::Suspend.into(),
+            selector: Some(v1::Selector { selector: Some(selector) }),
+            ..Default::default()
+        };
+        let mut client = v1::credentials_client::CredentialsClient::new(self.channel.clone());
+        Ok(client.transition(request).await?.into_inner().revision)
+    }
+
+    /// When each broker's gates for the revision were shut, in the order of brokers.
+    pub(crate) async fn gates(&self, revision: u64) -> Result<Vec<Instant>> {
+        let mut gates = Vec::new();
+        for n in 0..self.cluster.layout().brokers.len() {
+            let mut swept = self.cluster.broker(n)?.swept();
+            let reached = swept.wait_for(|swept| swept.revision >= revision).await?;
+            if reached.revision > revision {
+                bail!("broker {n} is at {} and not at {revision}: the bench changes one thing at a time", reached.revision);
+            }
+            gates.push(reached.at);
+        }
+        Ok(gates)
+    }
+
+    /// When the leader had committed and applied the revision.
+    pub(crate) fn committed(&self, revision: u64) -> Result<Instant> {
+        let published = self.cluster.replica(self.leader)?.published();
+        if published.revision != revision {
+            bail!("the leader is at {} and not at {revision}: the bench changes one thing at a time", published.revision);
+        }
+        Ok(published.at)
+    }
+
+    pub(crate) async fn shutdown(self) {
+        self.cluster.shutdown().await;
+    }
+}
+
+pub(crate) fn authority(name: &str) -> v1::selector::Selector {
+    v1::selector::Selector::Authority(v1::AuthorityName { tenant: TENANT.into(), name: name.into() })
+}
+
+/// Nanoseconds between two moments; 0 where the second is not later.
+pub(crate) fn between(from: Instant, to: Instant) -> u64 {
+    u64::try_from(to.saturating_duration_since(from).as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A moment on the clock that all processes share.
+pub(crate) fn shared(moment: Instant) -> u64 {
+    now_ns().saturating_sub(between(moment, Instant::now()))
+}
