@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::floor::{Floor, Samples};
-use super::scene::{Issued, Scene, authority, between, shared};
+use super::scene::{Issued, Scene, Suspended, authority, between, shared};
 use super::{Arguments, Verdict, row};
 use crate::fleet::{Fleet, Job, Report};
 use crate::statistics::Spread;
@@ -58,10 +58,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Run> {
     }
     tokio::time::sleep(STEADY).await;
 
-    let revision = scene.suspend(authority("doomed")).await?;
-    // Read at once: the rotation of the ticket keys follows.
-    let committed = scene.committed(revision)?;
-    let gates = scene.gates(revision).await?;
+    let Suspended { committed, gates, .. } = scene.suspend(authority("doomed")).await?;
     let mut verdict = Verdict::default();
     let mut sockets = Vec::new();
     while sockets.len() < arguments.sessions {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use revoq_local::{Cluster, Options, Ports};
 use revoq_proto::client::{Identity, Options as Dial, Tls, endpoint};
 use revoq_proto::context::Bundle;
@@ -31,6 +31,16 @@ pub(crate) struct Scene {
 pub(crate) struct Issued {
     pub(crate) leaf: Leaf,
     pub(crate) fingerprint: Vec<u8>,
+}
+
+/// The moments of one suspension.
+pub(crate) struct Suspended {
+    /// The call was sent.
+    pub(crate) called: Instant,
+    /// The leader had committed and applied it.
+    pub(crate) committed: Instant,
+    /// Each broker's gates for it were shut, in the order of brokers.
+    pub(crate) gates: Vec<Instant>,
 }
 
 impl Scene {
@@ -87,38 +97,35 @@ impl Scene {
         Ok(issued)
     }
 
-    /// Suspends, and returns the revision.
-    pub(crate) async fn suspend(&self, selector: v1::selector::Selector) -> Result<u64> {
+    /// Suspends, and follows the change to the last gate.
+    pub(crate) async fn suspend(&self, selector: v1::selector::Selector) -> Result<Suspended> {
+        let mut commits = self.cluster.replica(self.leader)?.published();
+        let brokers = (0..self.cluster.layout().brokers.len()).map(|n| self.cluster.broker(n));
+        let sweeps = brokers.map(|broker| Ok(broker?.swept())).collect::<Result<Vec<_>>>()?;
         let request = v1::TransitionRequest {
             transition: v1::Transition::Suspend.into(),
             selector: Some(v1::Selector { selector: Some(selector) }),
             ..Default::default()
         };
         let mut client = v1::credentials_client::CredentialsClient::new(self.channel.clone());
-        Ok(client.transition(request).await?.into_inner().revision)
-    }
-
-    /// When each broker's gates for the revision were shut, in the order of brokers.
-    pub(crate) async fn gates(&self, revision: u64) -> Result<Vec<Instant>> {
-        let mut gates = Vec::new();
-        for n in 0..self.cluster.layout().brokers.len() {
-            let mut swept = self.cluster.broker(n)?.swept();
-            let reached = swept.wait_for(|swept| swept.revision >= revision).await?;
-            if reached.revision > revision {
-                bail!("broker {n} is at {} and not at {revision}: the bench changes one thing at a time", reached.revision);
+        let called = Instant::now();
+        let revision = client.transition(request).await?.into_inner().revision;
+        let committed = loop {
+            let published = commits.recv().await?;
+            if published.revision >= revision {
+                break published.at;
             }
-            gates.push(reached.at);
+        };
+        let mut gates = Vec::new();
+        for mut sweeps in sweeps {
+            gates.push(loop {
+                let swept = sweeps.recv().await?;
+                if swept.revision >= revision {
+                    break swept.at;
+                }
+            });
         }
-        Ok(gates)
-    }
-
-    /// When the leader had committed and applied the revision.
-    pub(crate) fn committed(&self, revision: u64) -> Result<Instant> {
-        let published = self.cluster.replica(self.leader)?.published();
-        if published.revision != revision {
-            bail!("the leader is at {} and not at {revision}: the bench changes one thing at a time", published.revision);
-        }
-        Ok(published.at)
+        Ok(Suspended { called, committed, gates })
     }
 
     pub(crate) async fn shutdown(self) {

@@ -1,14 +1,14 @@
 //! One certificate at a time.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use revoq_proto::v1::selector::Selector;
 use serde::Serialize;
 
 use super::floor::{Floor, Samples};
-use super::scene::{Scene, between, shared};
+use super::scene::{Scene, Suspended, between, shared};
 use super::{Arguments, Verdict, row};
 use crate::fleet::{Fleet, Job, Report};
 use crate::statistics::Spread;
@@ -55,10 +55,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Run> {
             floor.take(&scene).await?;
         }
         suspended.insert(n);
-        let called = Instant::now();
-        let revision = scene.suspend(Selector::Fingerprint(certificate.fingerprint.clone().into())).await?;
-        let gates = scene.gates(revision).await?;
-        let committed = scene.committed(revision)?;
+        let selector = Selector::Fingerprint(certificate.fingerprint.clone().into());
+        let Suspended { called, committed, gates } = scene.suspend(selector).await?;
         farthest.push(gates.iter().map(|gate| between(called, *gate)).max().unwrap_or_default());
         for (node, gate) in nodes.iter_mut().zip(&gates) {
             node.push(between(committed, *gate));

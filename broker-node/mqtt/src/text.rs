@@ -104,14 +104,24 @@ impl Default for ClientId {
 
 /// [MQTT-1.5.4-1], [MQTT-1.5.4-2]. Surrogates are not UTF-8 and fall under the first.
 pub(crate) fn check_text(bytes: &[u8]) -> Result<(), Fault> {
+    scan(bytes).map(|_| ())
+}
+
+/// [`check_text`], and whether `+` or `#` occurs.
+///
+/// One pass without branches over what is nearly always ASCII: the compiler makes vector instructions of it.
+pub(crate) fn scan(bytes: &[u8]) -> Result<bool, Fault> {
     if bytes.len() > STRING_MAX {
         return Err(Fault::StringTooLong);
     }
-    if std::str::from_utf8(bytes).is_err() {
+    let (mut all, mut null, mut wild) = (0, false, false);
+    for &byte in bytes {
+        all |= byte;
+        null |= byte == 0;
+        wild |= byte == b'+' || byte == b'#';
+    }
+    if !all.is_ascii() && std::str::from_utf8(bytes).is_err() {
         return Err(Fault::Utf8);
     }
-    if bytes.contains(&0) {
-        return Err(Fault::NullCharacter);
-    }
-    Ok(())
+    if null { Err(Fault::NullCharacter) } else { Ok(wild) }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::error::Fault;
-use crate::text::{Text, check_text, string_type};
+use crate::text::{Text, scan, string_type};
 
 const SHARE: &[u8] = b"$share/";
 const QUEUE: &[u8] = b"$queue/";
@@ -101,20 +101,18 @@ pub fn matches(filter: &TopicFilter, topic: &Topic) -> bool {
 }
 
 pub(crate) fn check_topic(bytes: &[u8]) -> Result<(), Fault> {
-    check_text(bytes)?;
-    if bytes.is_empty() {
-        return Err(Fault::TopicEmpty);
+    match scan(bytes)? {
+        _ if bytes.is_empty() => Err(Fault::TopicEmpty),
+        true => Err(Fault::TopicWildcard),
+        false => Ok(()),
     }
-    if bytes.iter().any(|byte| matches!(byte, b'+' | b'#')) {
-        return Err(Fault::TopicWildcard);
-    }
-    Ok(())
 }
 
 fn check_filter(bytes: &[u8]) -> Result<(), Fault> {
-    check_text(bytes)?;
+    let wild = scan(bytes)?;
     match bytes.strip_prefix(SHARE) {
         None if bytes.is_empty() => Err(Fault::FilterEmpty),
+        None if !wild => Ok(()),
         None => check_wildcards(bytes),
         Some(rest) => {
             let name = rest.iter().position(|&byte| byte == b'/').ok_or(Fault::Share)?;

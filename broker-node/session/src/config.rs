@@ -17,8 +17,8 @@ pub struct Config {
     /// client that asks for more, or for none, is told by Server Keep Alive; older clients cannot be told and keep
     /// what they asked for.
     pub keepalive_s_max: Option<u16>,
-    /// QoS 1 PUBLISH packets that the client may send before the first is acknowledged, announced as Receive
-    /// Maximum; one more ends the session with 0x93. Older clients are not told, so reading them pauses there.
+    /// QoS 1 PUBLISH packets that the client may send before the first is acknowledged, at least 1, announced as
+    /// Receive Maximum; one more ends the session with 0x93. Older clients are not told, so reading them pauses there.
     pub receive_max: u16,
     /// Topic aliases that the client may set, announced as Topic Alias Maximum; a higher one ends the session
     /// with 0x94.

@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use revoq_mqtt::{
-    EncodedPublish, Publish, PublishProperties, QoS, SubscribeOptions, SubscriptionId, Topic, Version,
+    EncodedPublish, Publish, PublishProperties, QoS, ReasonCode, SubscribeOptions, SubscriptionId, Topic,
+    Version,
 };
 
 use crate::Tick;
@@ -142,6 +143,18 @@ pub struct SubscriptionTerms {
     pub options: SubscribeOptions,
     /// Subscription Identifier, which goes out with each message.
     pub id: Option<SubscriptionId>,
+}
+
+impl SubscriptionTerms {
+    /// What SUBACK says when the router has taken the subscription.
+    #[must_use]
+    pub fn granted(&self) -> ReasonCode {
+        match self.options.qos {
+            QoS::AtMostOnce => ReasonCode::Success,
+            QoS::AtLeastOnce => ReasonCode::GrantedQos1,
+            QoS::ExactlyOnce => ReasonCode::GrantedQos2,
+        }
+    }
 }
 
 /// A message for one client, with what its subscriptions say about it.

@@ -30,6 +30,8 @@ mod service;
 mod snapshot;
 mod state;
 mod store;
+#[cfg(test)]
+mod suite;
 mod types;
 
 pub use channels::{Dial, tune};

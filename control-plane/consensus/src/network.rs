@@ -88,7 +88,7 @@ impl Peer {
     fn rpc_error(&self, error: &CallError, action: RPCTypes) -> RPCError<Types> {
         match error {
             CallError::Timeout(timeout) => {
-                Timeout { action, id: self.node, target: self.target, timeout }.into()
+                Timeout { action, id: self.node, target: self.target, timeout: *timeout }.into()
             }
             CallError::Unsent(_) | CallError::Broken(_) => Unreachable::new(error).into(),
         }

@@ -49,7 +49,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The caller's input; nothing changed.
-    #[error("{field} = \"{value}\": {remedy}")]
+    #[error("{field} `{value}` is not valid: {remedy}")]
     Invalid {
         /// The field of the request.
         field: &'static str,
@@ -59,7 +59,7 @@ pub enum Error {
         remedy: String,
     },
     /// Something named does not exist.
-    #[error("{what} \"{value}\" does not exist")]
+    #[error("there is no {what} `{value}`")]
     NotFound {
         /// What kind of thing.
         what: &'static str,

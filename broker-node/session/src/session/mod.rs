@@ -21,6 +21,8 @@ use connected::Connected;
 
 /// The highest QoS that is served.
 const QOS_MAX: QoS = QoS::AtLeastOnce;
+/// Outputs that a call of `handle_bytes` leaves for the driver at most: the contract makes it call again.
+const OUTPUTS_MAX: usize = 64;
 /// `outputs` keeps this capacity when it has run empty; what is beyond goes back to the allocator.
 const OUTPUTS_KEPT: usize = 8;
 
@@ -49,7 +51,7 @@ const OUTPUTS_KEPT: usize = 8;
 ///    nothing, for instance with `split()`: [`handle_cut`](Session::handle_cut) discards what stands there, and
 ///    nothing may follow half a packet. After each complete write it looks again, because queued messages move up.
 /// 4. [`next_timeout`](Session::next_timeout): [`handle_timeout`](Session::handle_timeout) is due then. Calling it
-///    early does no harm.
+///    early does no harm; calling it with bytes of the client unread may end a session that is alive.
 ///
 /// The socket is read only while [`wants_bytes`](Session::wants_bytes) says so; that is the back-pressure
 /// towards the client. After [`Output::Closed`] every input is ignored.
@@ -90,14 +92,14 @@ impl Session {
         Session { core, state: State::AwaitingConnect { since: now } }
     }
 
-    /// Takes the whole packets at the front of `buf`, as far as [`wants_bytes`](Session::wants_bytes) allows, and
-    /// leaves the rest.
+    /// Takes whole packets from the front of `buf`, as far as [`wants_bytes`](Session::wants_bytes) allows and for
+    /// a bounded number of outputs, and leaves the rest.
     pub fn handle_bytes(&mut self, now: Tick, buf: &mut BytesMut) {
         self.core.advance(now);
         if let State::Connected(connected) = &mut self.state {
             connected.note_arrival(now, buf.len());
         }
-        while self.wants_bytes() {
+        while self.wants_bytes() && self.core.outputs.len() < OUTPUTS_MAX {
             let cause = match self.take_frame(buf) {
                 Ok(Some(frame)) => self.handle_frame(frame).err(),
                 Ok(None) => break,
@@ -120,7 +122,7 @@ impl Session {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::AwaitingAdmission(candidate) => match candidate.admit(&mut self.core, admission) {
                 Ok(connected) => self.state = State::Connected(Box::new(connected)),
-                Err(cause) => self.end(cause),
+                Err(cause) => self.core.close(cause, None, Vec::new()),
             },
             state => self.state = state,
         }
