@@ -1,0 +1,275 @@
+//! One replica: the composition root of the process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use revoq_consensus::{Group, Store};
+use revoq_credentials::{NodeKind, query};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::access::{Access, Caller};
+use crate::api::Api;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::data::{DataFolder, Member};
+use crate::dial::MutualTls;
+use crate::error::Error;
+use crate::founding;
+use crate::health::Health;
+use crate::http::{self, Pages};
+use crate::join;
+use crate::listener::Listener;
+use crate::membership;
+use crate::metrics::Metrics;
+use crate::plane::Plane;
+use crate::server::{self, Services};
+use crate::tls;
+
+/// The group of the credentials among the groups of a process.
+pub(crate) const GROUP: u32 = 0;
+/// How long a start waits for the state of a cluster that was just joined.
+const CATCH_UP: Duration = Duration::from_secs(30);
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(20);
+
+/// A running replica. Stop it with [`Replica::shutdown`].
+pub struct Replica {
+    address: SocketAddr,
+    http_address: Option<SocketAddr>,
+    data: DataFolder,
+    drain: Duration,
+    api: Api,
+    plane: Arc<Plane>,
+    health: Arc<Health>,
+    shutdown: CancellationToken,
+    servers: Vec<JoinHandle<()>>,
+}
+
+/// What the first steps of a start come to.
+struct Begun {
+    member: Member,
+    /// The first command of a cluster that is being founded.
+    initialize: Option<revoq_credentials::Operation>,
+    /// Joined just now: there is no state yet.
+    joined: bool,
+}
+
+impl Replica {
+    /// Starts from the data folder. An empty one makes a new cluster, or joins one where the configuration says so;
+    /// that has happened when this returns. A replica of an existing cluster may find its leader later.
+    pub async fn start(config: Config) -> Result<Replica, Error> {
+        config.check()?;
+        let data = DataFolder::open(&config.data)?;
+        let (listener, address) = bind(&config, &data).await?;
+        let clock = Clock::system();
+        let begun = begin(&config, &data, address, &clock).await?;
+        let replica = Replica::run(&config, data, begun.member.clone(), clock, listener, address).await?;
+        match begun.initialize {
+            Some(initialize) => replica.found(&begun.member, initialize).await?,
+            None if begun.joined => replica.catch_up().await,
+            None => {}
+        }
+        info!(
+            node = begun.member.node,
+            cluster = begun.member.cluster,
+            %address,
+            advertised = begun.member.address,
+            "replica started"
+        );
+        Ok(replica)
+    }
+
+    async fn run(
+        config: &Config,
+        data: DataFolder,
+        member: Member,
+        clock: Clock,
+        listener: TcpListener,
+        address: SocketAddr,
+    ) -> Result<Replica, Error> {
+        let identity = data.identity()?;
+        let key_encryption_key = Arc::new(data.key_encryption_key()?);
+        let metrics = Arc::new(Metrics::new());
+        let tls = TlsAcceptor::from(Arc::new(tls::server(&identity)?));
+        let store = Store::open(data.state())?;
+        let dial = Arc::new(MutualTls::new(identity));
+        let plane = Plane::start(group(config, &member), &store, dial, key_encryption_key.clone(), clock).await?;
+        let access = Arc::new(Access::new(plane.clone(), metrics.clone()));
+        let api = Api::new(plane.clone(), access.clone(), key_encryption_key, metrics.clone());
+        let health = Health::new(plane.clone());
+        let shutdown = CancellationToken::new();
+        let listener = Listener {
+            tcp: listener,
+            tls,
+            handshake_timeout: config.timings.handshake_timeout,
+            connections_max: config.limits.connections,
+            handshakes_max: config.limits.handshakes,
+            metrics: metrics.clone(),
+        };
+        let services = Services { api: api.clone(), plane: plane.clone(), access, health: health.clone() };
+        let mut servers = vec![server::serve(services, listener, shutdown.clone())?];
+        servers.push(tokio::spawn(membership::keep(plane.clone(), shutdown.clone())));
+        let pages = Pages { plane: plane.clone(), health: health.clone(), metrics };
+        let mut http_address = None;
+        if let Some(listen) = config.http_listen {
+            let (server, bound) = http::serve(pages, listen, shutdown.clone()).await?;
+            servers.push(server);
+            http_address = Some(bound);
+        }
+        let drain = config.timings.drain;
+        Ok(Replica { address, http_address, data, drain, api, plane, health, shutdown, servers })
+    }
+
+    /// Makes the cluster: from here on it exists.
+    async fn found(&self, member: &Member, initialize: revoq_credentials::Operation) -> Result<(), Error> {
+        self.group().bootstrap(&member.address).await?;
+        self.plane.propose(&Caller::Local.to_string(), initialize).await??;
+        self.data.complete(member)?;
+        info!(
+            cluster = member.cluster,
+            administrator = %self.data.administrator().display(),
+            root_key = %self.data.root_key().display(),
+            "cluster founded: keep the administrator's file, and move the root key to a safe place off this machine"
+        );
+        Ok(())
+    }
+
+    /// The others bring this replica up to date; what does not come in time comes later.
+    async fn catch_up(&self) {
+        let arrived = async {
+            loop {
+                let founded = self.plane.stale_read().is_ok_and(|state| matches!(query::cluster(&state), Ok(Some(_))));
+                if founded && self.health.unready().is_none() {
+                    return;
+                }
+                sleep(CATCH_UP_PAUSE).await;
+            }
+        };
+        if timeout(CATCH_UP, arrived).await.is_err() {
+            warn!("joined, but the cluster has not sent its state yet: can the other replicas reach this one?");
+        }
+    }
+
+    /// Where it listens for gRPC.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it listens for HTTP.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address
+    }
+
+    /// The first administrator's bundle; the file is there on the replica that founded the cluster.
+    pub fn administrator_bundle_path(&self) -> PathBuf {
+        self.data.administrator()
+    }
+
+    /// Whether it serves: it has the cluster's state, and a leader is known.
+    pub fn is_ready(&self) -> bool {
+        self.health.unready().is_none()
+    }
+
+    /// The replicated group.
+    pub fn group(&self) -> &Group<crate::machine::Credentials> {
+        &self.plane.group
+    }
+
+    /// A token with which nodes can join; `uses` without a number: without limit (brokers only).
+    pub async fn create_join_token(
+        &self,
+        kind: NodeKind,
+        uses: Option<u32>,
+        ttl: Duration,
+    ) -> Result<String, Error> {
+        Ok(self.api.new_join_token(&Caller::Local, kind, uses, ttl).await?.0)
+    }
+
+    /// Stops: unready first, then no new connections; another replica takes the lead over.
+    pub async fn shutdown(mut self) {
+        self.health.drain();
+        self.shutdown.cancel();
+        self.plane.group.shutdown().await;
+        for server in self.servers.drain(..) {
+            let mut server = server;
+            if timeout(self.drain, &mut server).await.is_err() {
+                server.abort();
+            }
+        }
+        info!("replica stopped");
+    }
+}
+
+/// Listens. A drawn port is drawn once: the others know this replica by it.
+async fn bind(config: &Config, data: &DataFolder) -> Result<(TcpListener, SocketAddr), Error> {
+    let mut listen = config.listen;
+    if let Some(member) = data.member()?
+        && listen.port() == 0
+    {
+        listen.set_port(member.listen.port());
+    }
+    let failed = |source| Error::Listen { address: listen.to_string(), source };
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// What is in the data folder, or a new cluster, or one that is joined.
+async fn begin(
+    config: &Config,
+    data: &DataFolder,
+    listen: SocketAddr,
+    clock: &Clock,
+) -> Result<Begun, Error> {
+    let address = config.advertise.clone().unwrap_or_else(|| listen.to_string());
+    if let Some(member) = data.member()? {
+        check(config, &member, &address)?;
+        return Ok(Begun { member, initialize: None, joined: false });
+    }
+    let (name, advertised) = (config.name.clone(), address.clone());
+    let member = |node, cluster| Member { cluster, node, name, listen, address: advertised };
+    match &config.join {
+        Some(join) => {
+            let member = join::join(config, join, data, &address, member).await?;
+            Ok(Begun { member, initialize: None, joined: true })
+        }
+        None => {
+            let founding = founding::found(config, data, member, clock.now())?;
+            Ok(Begun { member: founding.member, initialize: Some(founding.initialize), joined: false })
+        }
+    }
+}
+
+/// The others know this replica by what is in its data folder.
+fn check(config: &Config, member: &Member, address: &str) -> Result<(), Error> {
+    let wrong = |key: &str, value: &str, stored: &str| {
+        let remedy = format!(
+            "the cluster knows this replica as {stored}; set that again, or remove the replica and let it join anew"
+        );
+        Err(Error::Config { origin: "configuration".into(), key: key.into(), value: value.into(), remedy })
+    };
+    if config.name != member.name {
+        return wrong("name", &config.name, &member.name);
+    }
+    if address != member.address {
+        return wrong("advertise", address, &member.address);
+    }
+    Ok(())
+}
+
+fn group(config: &Config, member: &Member) -> revoq_consensus::Config {
+    revoq_consensus::Config {
+        heartbeat: config.timings.heartbeat,
+        election_min: config.timings.election_min,
+        election_max: config.timings.election_max,
+        snapshot_logs: config.limits.snapshot_logs,
+        changes_kept: config.limits.changes_kept,
+        ..revoq_consensus::Config::new(member.node, GROUP)
+    }
+}
