@@ -53,7 +53,19 @@ pub fn peek(buf: &[u8], packet_size_max: u32) -> Result<Peek, DecodeError> {
 /// The first rule of the standard that the frame breaks.
 #[expect(clippy::needless_pass_by_value, reason = "the frame goes into its packet")]
 pub fn decode(frame: Bytes, version: Version) -> Result<Packet, DecodeError> {
-    Ok(decode_frame(&frame, version)?)
+    let header = Header::read(&frame)?;
+    let mut reader = Reader::new(&frame, header.len);
+    let version = match header.kind {
+        PacketType::Connect => peek_version(&mut reader)?,
+        _ => version,
+    };
+    header.check(version)?;
+    // Handed on as it is: unwrapping and wrapping it again would copy the packet on the hottest path.
+    let packet = decode_body(&header, &mut reader, version);
+    if packet.is_ok() {
+        reader.finish()?;
+    }
+    packet
 }
 
 impl Version {
@@ -107,20 +119,7 @@ impl Header {
     }
 }
 
-fn decode_frame(frame: &Bytes, version: Version) -> Result<Packet, Fault> {
-    let header = Header::read(frame)?;
-    let mut reader = Reader::new(frame, header.len);
-    let version = match header.kind {
-        PacketType::Connect => peek_version(&mut reader)?,
-        _ => version,
-    };
-    header.check(version)?;
-    let packet = decode_body(&header, &mut reader, version)?;
-    reader.finish()?;
-    Ok(packet)
-}
-
-fn decode_body(header: &Header, reader: &mut Reader<'_>, version: Version) -> Result<Packet, Fault> {
+fn decode_body(header: &Header, reader: &mut Reader<'_>, version: Version) -> Result<Packet, DecodeError> {
     let kind = header.kind;
     Ok(match kind {
         PacketType::Connect => Packet::Connect(Box::new(Connect::read(version, reader)?)),
@@ -138,7 +137,7 @@ fn decode_body(header: &Header, reader: &mut Reader<'_>, version: Version) -> Re
         PacketType::PingResp => Packet::PingResp,
         PacketType::Disconnect => Packet::Disconnect(Disconnect::read(reader, version)?),
         PacketType::Auth if version.is_v5() => Packet::Auth(Auth::read(reader)?),
-        PacketType::Auth => return Err(Fault::PacketType),
+        PacketType::Auth => return Err(Fault::PacketType.into()),
     })
 }
 

@@ -116,8 +116,11 @@ impl Publish {
 impl PublishProperties {
     fn read(reader: &mut Reader<'_>) -> Result<PublishProperties, Fault> {
         let mut list = PropertyReader::new(reader)?;
-        let mut forwarded = Runs::new(list.frame());
         let mut properties = PublishProperties::default();
+        if list.is_empty() {
+            return Ok(properties);
+        }
+        let mut forwarded = Runs::new(list.frame());
         while let Some(id) = list.next()? {
             match id {
                 Id::MessageExpiryInterval => properties.expiry_s = Some(list.u32()?),

@@ -37,6 +37,10 @@ impl<'a> PropertyReader<'a> {
         self.reader.frame()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.reader.is_empty()
+    }
+
     /// The next property's identifier; `None` after the last.
     pub(crate) fn next(&mut self) -> Result<Option<Id>, Fault> {
         if self.reader.is_empty() {
