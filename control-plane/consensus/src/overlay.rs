@@ -78,3 +78,51 @@ fn merge(written: Vec<Row>, pending: &[(&Vec<u8>, &Option<Vec<u8>>)], limit: usi
 fn read_error(error: std::io::Error) -> ReadError {
     ReadError(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    fn put(key: &str) -> Write {
+        Write::Put(key.into(), key.into())
+    }
+
+    fn keys(overlay: &Overlay<'_>, from: &str, to: &str, limit: usize) -> Vec<String> {
+        let rows = overlay.scan(from.as_bytes(), to.as_bytes(), limit).expect("the rows are read");
+        rows.into_iter().map(|(key, _)| String::from_utf8_lossy(&key).into_owned()).collect()
+    }
+
+    #[test]
+    fn pending_rows_lie_over_the_written_ones() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(folder.path()).expect("a fresh store opens");
+        let store = store.group(1).expect("a fresh group opens");
+        let write = |db: &crate::store::Db, family: &crate::store::Family<'_>| {
+            for key in ["b", "c", "d", "e"] {
+                db.put_cf(family, crate::store::row_key(key.as_bytes()), key)
+                    .map_err(crate::types::io_error)?;
+            }
+            Ok(())
+        };
+        store.with_state(write).expect("the rows are written");
+        let mut pending = Pending::default();
+        pending.extend(vec![
+            put("a"),
+            Write::Delete(b"c".to_vec()),
+            put("da"),
+            put("x"),
+            Write::Delete(b"x".to_vec()),
+        ]);
+        let overlay = Overlay { pending: &pending, store: &store };
+
+        assert_eq!(overlay.get(b"a").expect("read"), Some(b"a".to_vec()));
+        assert_eq!(overlay.get(b"c").expect("read"), None);
+        assert_eq!(overlay.get(b"x").expect("read"), None);
+        assert_eq!(overlay.get(b"d").expect("read"), Some(b"d".to_vec()));
+        assert_eq!(keys(&overlay, "", "z", 99), ["a", "b", "d", "da", "e"]);
+        assert_eq!(keys(&overlay, "b", "da", 99), ["b", "d"]);
+        assert_eq!(keys(&overlay, "", "z", 3), ["a", "b", "d"]);
+        assert_eq!(keys(&overlay, "z", "a", 3), Vec::<String>::new());
+    }
+}

@@ -64,3 +64,65 @@ where
 fn damaged(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{what} was damaged on its way"))
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::store::Store;
+
+    fn hash(parts: &[&[u8]]) -> Bytes {
+        let mut hash = Sha256::new();
+        parts.iter().for_each(|part| hash.update(part));
+        Bytes::copy_from_slice(&hash.finalize())
+    }
+
+    fn chunk(file: &str, data: &'static [u8], sha256: Bytes) -> RaftSnapshotChunk {
+        RaftSnapshotChunk { file: file.to_owned(), data: data.into(), sha256, ..Default::default() }
+    }
+
+    /// Two files of three chunks, and the end.
+    fn chunks() -> Vec<RaftSnapshotChunk> {
+        let (one, two) = (hash(&[b"first", b"second"]), hash(&[b"third"]));
+        let whole = hash(&[&one, &two]);
+        vec![
+            chunk("1", b"first", Bytes::new()),
+            chunk("1", b"second", one),
+            chunk("../2", b"third", two),
+            chunk("", b"", whole),
+        ]
+    }
+
+    async fn take(chunks: Vec<RaftSnapshotChunk>) -> Result<Vec<Vec<u8>>, io::ErrorKind> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store =
+            Store::open(folder.path()).expect("a fresh store opens").group(1).expect("a fresh group opens");
+        let stream = tokio_stream::iter(chunks.into_iter().map(Ok));
+        let files = receive(&store.shared, stream).await.map_err(|e| e.kind())?;
+        Ok(files.paths().iter().map(|path| std::fs::read(path).expect("the file is there")).collect())
+    }
+
+    #[tokio::test]
+    async fn whole_files_are_taken() {
+        assert_eq!(take(chunks()).await, Ok(vec![b"firstsecond".to_vec(), b"third".to_vec()]));
+    }
+
+    #[tokio::test]
+    async fn damage_is_noticed() {
+        let (damaged, cut) = (Err(io::ErrorKind::InvalidData), Err(io::ErrorKind::UnexpectedEof));
+        let mut changed = chunks();
+        changed[0].data = Bytes::from_static(b"First");
+        assert_eq!(take(changed).await, damaged);
+        let mut mixed = chunks();
+        mixed.swap(1, 2);
+        assert_eq!(take(mixed).await, damaged);
+        let mut lost = chunks();
+        lost.remove(2);
+        assert_eq!(take(lost).await, damaged);
+        let mut short = chunks();
+        short.pop();
+        assert_eq!(take(short).await, cut);
+        assert_eq!(take(Vec::new()).await, cut);
+    }
+}

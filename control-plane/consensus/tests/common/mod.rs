@@ -57,7 +57,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-struct Plaintext;
+pub(crate) struct Plaintext;
 
 impl Dial for Plaintext {
     fn channel(&self, address: &str) -> Result<Channel, Error> {
