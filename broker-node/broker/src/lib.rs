@@ -1,1 +1,41 @@
-//! The broker node: listeners, identity, registry, router, drivers.
+//! The broker node: what faces devices. It signs nothing, writes no disk, and holds nothing that may not be lost.
+//!
+//! ```text
+//!             control plane ── events, grants ──▶ watch driver (thread of its own)
+//!                   ▲                                │ 1. view  2. sweep  3. acknowledge  4. wake
+//!     look-ups,     │                                ▼
+//!     certificate   │        ┌──────── Node: view, freshness, registry, claims, router ───────┐
+//!                   │        │                                                                │
+//!   device ── TLS ──┴─▶ listener ─▶ connection task: handshake, CONNECT, register, decide, claim, run, close
+//! ```
+//!
+//! The order of two pairs of steps carries the guarantee. A connection is *registered, then decided*; an event is
+//! *applied to the view, then swept for*. Whichever comes first, one of the two sees the other. The gate of a
+//! connection is looked at before each packet in and each write out, so what is shut lets nothing through, however
+//! long closing takes.
+
+mod admission;
+mod broker;
+mod cache;
+mod claims;
+mod clock;
+mod config;
+mod connection;
+mod control;
+mod error;
+mod freshness;
+mod gate;
+mod http;
+mod identity;
+mod listener;
+mod lookup;
+mod metrics;
+mod node;
+mod registry;
+mod router;
+mod tls;
+mod usage;
+
+pub use broker::{Broker, NotReady};
+pub use config::{Config, IdentityFiles, Limits};
+pub use error::Error;

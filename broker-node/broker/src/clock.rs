@@ -1,0 +1,44 @@
+//! The two clocks: one that only moves forward and counts suspend, and the wall clock.
+
+use std::time::Duration;
+
+use revoq_credentials::Millis;
+use revoq_session::Tick;
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// One reading of both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Now {
+    /// `CLOCK_BOOTTIME`, milliseconds: monotonic, and running while the machine is suspended.
+    pub(crate) boot: u64,
+    /// Milliseconds since the Unix epoch: only to compare with notAfter, and to see that the machine was paused.
+    pub(crate) wall: u64,
+}
+
+impl Now {
+    pub(crate) fn read() -> Now {
+        Now { boot: millis(clock_gettime(ClockId::Boottime)), wall: millis(clock_gettime(ClockId::Realtime)) }
+    }
+
+    /// For the protocol state machine.
+    pub(crate) fn tick(self) -> Tick {
+        Tick(self.boot)
+    }
+
+    /// For verdicts.
+    pub(crate) fn millis(self) -> Millis {
+        Millis(self.wall)
+    }
+}
+
+/// A clock before 1970 reads as zero: every certificate is then not yet valid, which is the safe side.
+fn millis(time: Timespec) -> u64 {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1000).saturating_add(nanoseconds / 1_000_000)
+}
+
+/// Whole milliseconds of a duration, `u64::MAX` where it does not fit.
+pub(crate) fn duration_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

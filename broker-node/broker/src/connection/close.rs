@@ -1,0 +1,103 @@
+//! The end of a connection: first out of everything that is shared, then the closing words, within a deadline.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use revoq_session::{CloseReason, Output};
+
+use super::{Connection, Event};
+use crate::clock::Now;
+use crate::gate::Shut;
+
+impl Connection {
+    /// Closes, within the deadline. After that the socket only needs to be dropped.
+    pub(super) async fn close(&mut self, event: Event) {
+        let why = match &event {
+            Event::Shut(why) => Some(*why),
+            Event::Closed(_) | Event::Connect(_) => None,
+        };
+        let reason = match event {
+            Event::Closed(reason) => Some(reason),
+            Event::Shut(why) => self.cut(why),
+            Event::Connect(_) => None,
+        };
+        self.detach(reason, why);
+        let deadline = self.node.view.load().settings().cut_deadline;
+        let closed = tokio::time::timeout(deadline, poll_fn(|cx| self.poll_close(cx))).await;
+        if closed.is_err() {
+            self.stream.reset_on_drop();
+            self.node.metrics.resets.inc();
+        }
+    }
+
+    /// Nothing of the session leaves any more but the closing word. Half a packet that has left already stays half:
+    /// the closing word cannot follow it.
+    fn cut(&mut self, why: Shut) -> Option<CloseReason> {
+        self.session.handle_cut(Now::read().tick(), why.reason_code());
+        if self.is_midway && !self.unwritten.is_empty() {
+            self.session.write_buffer().clear();
+        }
+        self.unwritten = BytesMut::new();
+        loop {
+            match self.session.poll_output()? {
+                Output::Closed(reason) => return Some(reason),
+                Output::Connect(_)
+                | Output::Publish { .. }
+                | Output::Subscribe { .. }
+                | Output::Unsubscribe { .. } => {}
+            }
+        }
+    }
+
+    /// Takes the client out of router, claims and registry, and publishes its will.
+    fn detach(&mut self, reason: Option<CloseReason>, why: Option<Shut>) {
+        let Some(attached) = self.attached.take() else { return };
+        let entry = attached.registered.entry();
+        // Also after an orderly end: what is posted from now on would wait for nobody.
+        entry.gate.shut(Shut::Ordered);
+        entry.mailbox.shut();
+        self.node.claims.release(entry);
+        if let Some(reason) = reason {
+            tracing::debug!(connection = entry.id, cause = ?reason.cause, "session ended");
+            let wanted = !why.is_some_and(Shut::is_cut) || self.node.view.load().settings().will_on_cut;
+            if let Some(will) = reason.will.filter(|_| wanted) {
+                attached.subscriptions.publish(&self.node, &will);
+            }
+        }
+        let dropped = self.session.take_counters().dropped_queue_full;
+        self.node.metrics.dropped.inc_by(dropped);
+    }
+
+    /// Writes what is left, ends our direction, and waits for the client to end its own: a socket that is closed over
+    /// unread bytes resets, and the closing word may be lost.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self.poll_close_step(cx) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false) | Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// False: it is done.
+    fn poll_close_step(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.unwritten.is_empty() {
+            self.unwritten = std::mem::take(self.session.write_buffer());
+        }
+        while !self.unwritten.is_empty() {
+            let count = ready!(self.stream.poll_write(cx, &self.unwritten))?;
+            if count == 0 {
+                return Poll::Ready(Ok(false));
+            }
+            self.unwritten.advance(count);
+        }
+        ready!(self.stream.poll_flush(cx))?;
+        ready!(self.stream.poll_shutdown(cx))?;
+        let mut scrap = [0; 512];
+        let count = ready!(self.stream.poll_read(cx, &mut scrap))?;
+        Poll::Ready(Ok(count > 0))
+    }
+}

@@ -1,0 +1,145 @@
+//! One connection from accept to close: a task of its own, which polls both directions.
+
+mod close;
+mod handshake;
+mod run;
+mod stream;
+mod subscriptions;
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use revoq_session::{Admission, CloseReason, ConnectRequest, Session};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+use tokio_rustls::TlsAcceptor;
+
+use crate::admission::{Arrival, Evidence, admit};
+use crate::clock::Now;
+use crate::gate::Shut;
+use crate::listener::Slot;
+use crate::node::Node;
+use crate::registry::{Registered, Transport};
+use stream::Stream;
+use subscriptions::Subscriptions;
+
+/// A connection whose handshake is done.
+///
+/// The state of an idle one is small on purpose: buffers are allocated when there are bytes and dropped when there
+/// are none, the handshake's future is boxed and gone.
+struct Connection {
+    node: Arc<Node>,
+    stream: Stream,
+    session: Session,
+    /// The start of a packet that is not whole yet.
+    unread: BytesMut,
+    /// Bytes on their way to the client, ...
+    unwritten: BytesMut,
+    /// ... of which some have left: what follows must be their rest.
+    is_midway: bool,
+    needs_flush: bool,
+    timer: Option<Timer>,
+    /// From CONNECT on.
+    attached: Option<Attached>,
+}
+
+/// Fires at `at`, boot clock milliseconds.
+struct Timer {
+    at: u64,
+    sleep: Pin<Box<Sleep>>,
+}
+
+/// What a client has that was let in.
+struct Attached {
+    registered: Registered,
+    subscriptions: Subscriptions,
+}
+
+/// Why the task stopped handling packets.
+enum Event {
+    /// A client wants to be let in.
+    Connect(Box<ConnectRequest>),
+    /// The session ended by itself; its last bytes are to be written.
+    Closed(CloseReason),
+    /// The gate was shut: nothing more passes.
+    Shut(Shut),
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(
+    node: Arc<Node>,
+    socket: TcpStream,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    slot: Slot,
+) {
+    let stopping = node.stopping.clone();
+    let start = Box::pin(start(node, socket, address, tls, &slot));
+    let Some(Some((mut connection, ended))) = stopping.run_until_cancelled(start).await else { return };
+    let event = match ended {
+        Some(event) => event,
+        None => poll_fn(|cx| connection.poll(cx)).await,
+    };
+    connection.close(event).await;
+}
+
+/// Handshake, CONNECT and the verdict: a large future, which is gone while the session lives. With an event the
+/// connection has ended already; `None` comes when there was none to speak of.
+async fn start(
+    node: Arc<Node>,
+    socket: TcpStream,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    slot: &Slot,
+) -> Option<(Box<Connection>, Option<Event>)> {
+    let (stream, evidence, transport) = match tls {
+        None => (Stream::Plain(socket), Evidence::Anonymous, Transport::Tcp),
+        Some(tls) => {
+            let (stream, evidence, transport) =
+                handshake::handshake(&node, slot.slots(), socket, &tls).await?;
+            (Stream::Tls(stream), evidence, transport)
+        }
+    };
+    let mut connection = Box::new(Connection::new(node, stream));
+    let event = poll_fn(|cx| connection.poll(cx)).await;
+    let Event::Connect(request) = event else { return Some((connection, Some(event))) };
+    let admission = connection.admit(Arrival { evidence, address, transport }, &request).await;
+    connection.session.handle_admission(Now::read().tick(), admission);
+    Some((connection, None))
+}
+
+impl Connection {
+    fn new(node: Arc<Node>, stream: Stream) -> Connection {
+        let session = Session::new(node.session_config.clone(), Now::read().tick());
+        Connection {
+            node,
+            stream,
+            session,
+            unread: BytesMut::new(),
+            unwritten: BytesMut::new(),
+            is_midway: false,
+            needs_flush: false,
+            timer: None,
+            attached: None,
+        }
+    }
+
+    async fn admit(&mut self, arrival: Arrival, request: &ConnectRequest) -> Admission {
+        match admit(&self.node, &arrival, request).await {
+            Ok((registered, admission)) => {
+                self.node.metrics.admitted.inc();
+                let space = self.node.router.space(&registered.entry().principal.tenant);
+                self.attached = Some(Attached { registered, subscriptions: Subscriptions::new(space) });
+                admission
+            }
+            Err(refused) => {
+                self.node.metrics.refused.inc();
+                tracing::debug!(address = %arrival.address, ?refused, "refused");
+                refused.into()
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The loop of a connection: mailbox, socket and timer into the session, and out again.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use revoq_session::{Delivery, Output};
+use tokio::time::Instant;
+
+use super::{Attached, Connection, Event, Timer};
+use crate::clock::Now;
+use crate::gate::Shut;
+
+const READ_SIZE: usize = 16 * 1024;
+/// Rounds before other tasks get their turn.
+const ROUNDS_MAX: u32 = 16;
+/// A timer is looked at again after this long, milliseconds, however far its moment: the wall clock may be moved, and
+/// notAfter is by that.
+const TIMER_MAX: u64 = 3_600_000;
+
+thread_local! {
+    /// Every read of a thread goes here first, so that idle connections hold no buffer.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
+    static DELIVERIES: RefCell<Vec<Delivery>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whether a step changed anything, so that another round makes sense.
+type Progress = bool;
+
+impl Connection {
+    /// Handles what there is until something must be decided or ends.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        // First register, then look: whatever happens after this wakes the task again.
+        if let Some(attached) = &self.attached {
+            attached.registered.entry().gate.register(cx.waker());
+        }
+        for _ in 0..ROUNDS_MAX {
+            let now = Now::read();
+            if let Some(why) = self.shut_by(now) {
+                return Poll::Ready(Event::Shut(why));
+            }
+            self.take_mail(now);
+            let read = self.poll_read(cx, now);
+            if let Some(event) = self.drain_outputs(now) {
+                return Poll::Ready(event);
+            }
+            let written = self.poll_write(cx);
+            let fired = self.poll_timer(cx, now);
+            match (read, written) {
+                (Ok(false), Ok(false)) if !fired => return Poll::Pending,
+                (Ok(_), Ok(_)) => {}
+                (Err(error), _) | (_, Err(error)) => {
+                    tracing::debug!(%error, "connection lost");
+                    self.session.handle_eof(now.tick());
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Is the gate shut? It is shut here when the packets' own clock says so.
+    fn shut_by(&self, now: Now) -> Option<Shut> {
+        let entry = self.attached.as_ref()?.registered.entry();
+        if entry.gate.is_open() {
+            let why = if self.node.is_lapsed(now) {
+                Shut::Lapsed
+            } else if entry.not_after().is_some_and(|not_after| not_after < now.millis()) {
+                Shut::Expired
+            } else {
+                return None;
+            };
+            if entry.gate.shut(why) {
+                self.node.metrics.cuts(why).inc();
+            }
+        }
+        entry.gate.shut_by()
+    }
+
+    fn take_mail(&mut self, now: Now) {
+        let Some(attached) = &self.attached else { return };
+        DELIVERIES.with_borrow_mut(|deliveries| {
+            attached.registered.entry().mailbox.take(deliveries);
+            for delivery in deliveries.drain(..) {
+                self.session.handle_delivery(now.tick(), &delivery);
+            }
+        });
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Now) -> io::Result<Progress> {
+        if !self.session.wants_bytes() {
+            return Ok(false);
+        }
+        let read = SCRATCH.with_borrow_mut(|scratch| {
+            let read = self.stream.poll_read(cx, scratch);
+            if let Poll::Ready(Ok(count @ 1..)) = read {
+                self.unread.extend_from_slice(&scratch[..count]);
+            }
+            read
+        });
+        match read {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(0)) => {
+                self.session.handle_eof(now.tick());
+                Ok(true)
+            }
+            Poll::Ready(Ok(_)) => Ok(true),
+        }
+    }
+
+    /// Feeds what was read, and does what the session says, until neither has anything more.
+    fn drain_outputs(&mut self, now: Now) -> Option<Event> {
+        loop {
+            if !self.unread.is_empty() {
+                self.session.handle_bytes(now.tick(), &mut self.unread);
+                if self.unread.is_empty() {
+                    // Packets are slices of it: it is freed with the last of them.
+                    self.unread = BytesMut::new();
+                }
+            }
+            let mut any = false;
+            while let Some(output) = self.session.poll_output() {
+                any = true;
+                if let Some(event) = self.carry_out(now, output) {
+                    return Some(event);
+                }
+            }
+            if !any {
+                return None;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, now: Now, output: Output) -> Option<Event> {
+        let tick = now.tick();
+        match (output, &mut self.attached) {
+            (Output::Connect(request), _) => return Some(Event::Connect(request)),
+            (Output::Closed(reason), _) => return Some(Event::Closed(reason)),
+            (Output::Publish { message, token }, Some(Attached { registered, subscriptions })) => {
+                // Before each packet, and not only before each read: a read may bring hundreds.
+                if let Some(why) = registered.entry().gate.shut_by() {
+                    return Some(Event::Shut(why));
+                }
+                let matched = subscriptions.publish(&self.node, &message);
+                if let Some(token) = token {
+                    self.session.handle_published(tick, token, matched);
+                }
+            }
+            (Output::Subscribe { packet_id, filters }, Some(Attached { registered, subscriptions })) => {
+                let reasons = subscriptions.add(registered.entry(), filters);
+                self.session.handle_subscribed(tick, packet_id, reasons);
+            }
+            (Output::Unsubscribe { packet_id, filters }, Some(Attached { subscriptions, .. })) => {
+                let reasons = subscriptions.remove(&filters);
+                self.session.handle_unsubscribed(tick, packet_id, reasons);
+            }
+            // A session asks for these only after it was let in.
+            (Output::Publish { .. } | Output::Subscribe { .. } | Output::Unsubscribe { .. }, None) => {
+                tracing::error!("a session that was not let in wants to be served");
+                self.session.handle_eof(tick);
+            }
+        }
+        None
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<Progress> {
+        let mut progress = false;
+        loop {
+            if self.unwritten.is_empty() {
+                self.unwritten = std::mem::take(self.session.write_buffer());
+                self.is_midway = false;
+            }
+            if self.unwritten.is_empty() {
+                break;
+            }
+            if self.attached.as_ref().is_some_and(|attached| !attached.registered.entry().gate.is_open()) {
+                // The next round says why.
+                return Ok(true);
+            }
+            match self.stream.poll_write(cx, &self.unwritten) {
+                Poll::Pending => return Ok(progress),
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(count)) => {
+                    self.unwritten.advance(count);
+                    (self.is_midway, self.needs_flush, progress) = (true, true, true);
+                }
+            }
+        }
+        self.unwritten = BytesMut::new();
+        if self.needs_flush && self.stream.poll_flush(cx)?.is_ready() {
+            self.needs_flush = false;
+        }
+        Ok(progress)
+    }
+
+    /// True if a moment came. The timer is moved only when it would fire too late: one that fires early is set anew.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Now) -> Progress {
+        let Some(due) = self.due(now) else { return false };
+        let at = due.min(now.boot.saturating_add(TIMER_MAX));
+        let until = Instant::now() + Duration::from_millis(at.saturating_sub(now.boot));
+        let timer =
+            self.timer.get_or_insert_with(|| Timer { at, sleep: Box::pin(tokio::time::sleep_until(until)) });
+        if at < timer.at {
+            timer.at = at;
+            timer.sleep.as_mut().reset(until);
+        }
+        if Pin::new(&mut timer.sleep).poll(cx).is_pending() {
+            return false;
+        }
+        self.timer = None;
+        self.session.handle_timeout(now.tick());
+        true
+    }
+
+    fn due(&self, now: Now) -> Option<u64> {
+        let session = self.session.next_timeout().map(|tick| tick.0);
+        let not_after = self.attached.as_ref().and_then(|attached| attached.registered.entry().not_after());
+        let expiry = not_after
+            .map(|not_after| now.boot.saturating_add(not_after.0.saturating_sub(now.wall)).saturating_add(1));
+        match (session, expiry) {
+            (Some(session), Some(expiry)) => Some(session.min(expiry)),
+            (session, expiry) => session.or(expiry),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Accepts connections and hands each to a task of its own. Nothing is awaited here but the next one.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Error;
+use crate::connection;
+use crate::node::Node;
+
+/// Connections that the kernel keeps for us to accept; it cuts this down to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+/// Out of file descriptors: others must end before another try makes sense.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Admission by number: of all connections, of those from one address, of handshakes.
+pub(crate) struct Slots {
+    connections: Arc<Semaphore>,
+    pub(crate) handshakes: Arc<Semaphore>,
+    /// Zero: addresses are not counted.
+    per_address_max: usize,
+    addresses: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// The place of one connection.
+pub(crate) struct Slot {
+    _connection: OwnedSemaphorePermit,
+    counted: Option<IpAddr>,
+    slots: Arc<Slots>,
+    node: Arc<Node>,
+}
+
+impl Slots {
+    pub(crate) fn new(limits: &crate::config::Limits) -> Arc<Slots> {
+        Arc::new(Slots {
+            connections: Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS))),
+            handshakes: Arc::new(Semaphore::new(limits.handshakes_max.min(Semaphore::MAX_PERMITS))),
+            per_address_max: limits.connections_per_address_max,
+            addresses: Mutex::default(),
+        })
+    }
+
+    fn take(self: &Arc<Slots>, node: &Arc<Node>, address: SocketAddr) -> Option<Slot> {
+        let Ok(connection) = self.connections.clone().try_acquire_owned() else {
+            node.metrics.limits.connections.inc();
+            return None;
+        };
+        let counted = (self.per_address_max > 0).then(|| address.ip());
+        if let Some(ip) = counted {
+            let mut addresses = self.addresses.lock();
+            let count = addresses.entry(ip).or_default();
+            if *count >= self.per_address_max {
+                node.metrics.limits.connections_per_address.inc();
+                return None;
+            }
+            *count += 1;
+        }
+        node.metrics.connections.inc();
+        Some(Slot { _connection: connection, counted, slots: self.clone(), node: node.clone() })
+    }
+}
+
+impl Slot {
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.slots
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.node.metrics.connections.dec();
+        let Some(ip) = self.counted else { return };
+        let mut addresses = self.slots.addresses.lock();
+        if let Some(count) = addresses.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                addresses.remove(&ip);
+            }
+        }
+    }
+}
+
+/// Binds a listening socket. Must be called within a tokio runtime.
+pub(crate) fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+    let bind = || -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    bind().map_err(|source| Error::Listen { what, address, source })
+}
+
+/// Everything that a listener needs to serve its connections.
+pub(crate) struct Listener {
+    pub(crate) node: Arc<Node>,
+    pub(crate) slots: Arc<Slots>,
+    /// Absent on the plain listener.
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Listener {
+    /// Accepts until `stop`.
+    pub(crate) async fn run(self, listener: TcpListener, stop: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stop.cancelled() => return,
+            };
+            match accepted {
+                Ok((socket, address)) => self.serve(socket, address),
+                Err(error) => self.failed(&error).await,
+            }
+        }
+    }
+
+    fn serve(&self, socket: TcpStream, address: SocketAddr) {
+        // Without a slot the socket is dropped, which is the cheapest refusal there is.
+        let Some(slot) = self.slots.take(&self.node, address) else { return };
+        // Small packets must not wait for an acknowledgement of earlier ones.
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%address, %error, "cannot set TCP_NODELAY");
+        }
+        let (node, tls) = (self.node.clone(), self.tls.clone());
+        self.tasks.spawn(connection::serve(node, socket, address, tls, slot));
+    }
+
+    async fn failed(&self, error: &io::Error) {
+        // The peer may be gone before it is accepted: that is no failure of ours.
+        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+            return;
+        }
+        self.node.metrics.limits.descriptors.inc();
+        tracing::warn!(%error, "cannot accept connections");
+        tokio::time::sleep(PAUSE).await;
+    }
+}

@@ -1,0 +1,196 @@
+//! What `/metrics` shows, as handles: nothing is looked up where it is counted.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::gate::Shut;
+
+type Label = [(&'static str, &'static str); 1];
+type Level = Gauge<u64, AtomicU64>;
+
+/// Every metric of the node.
+pub(crate) struct Metrics {
+    registry: Registry,
+    /// Sockets that are open, whatever their state.
+    pub(crate) connections: Level,
+    pub(crate) sessions: Level,
+    pub(crate) view_revision: Level,
+    pub(crate) denied: Level,
+    pub(crate) client_ids: Level,
+    pub(crate) lookups_cached: Level,
+    pub(crate) identities_cached: Level,
+    pub(crate) lease_left_ms: Level,
+    pub(crate) ready: Level,
+    pub(crate) handshakes: Handshakes,
+    pub(crate) admitted: Counter,
+    pub(crate) refused: Counter,
+    cuts: [Counter; Shut::ALL.len()],
+    /// Sockets that did not close by themselves and were reset.
+    pub(crate) resets: Counter,
+    /// From the receipt of an event to its last gate.
+    pub(crate) gate_seconds: Histogram,
+    /// Of one client's share of a message.
+    pub(crate) delivered: Counter,
+    pub(crate) published: Counter,
+    pub(crate) dropped: Counter,
+    pub(crate) watch_streams: Counter,
+    pub(crate) limits: Limits,
+}
+
+/// TLS handshakes by what became of them.
+pub(crate) struct Handshakes {
+    pub(crate) full: Counter,
+    pub(crate) resumed: Counter,
+    pub(crate) failed: Counter,
+    pub(crate) timed_out: Counter,
+    pub(crate) not_tls: Counter,
+}
+
+/// Refusals by the limit that made them.
+pub(crate) struct Limits {
+    pub(crate) connections: Counter,
+    pub(crate) connections_per_address: Counter,
+    pub(crate) handshakes: Counter,
+    pub(crate) lookups: Counter,
+    pub(crate) mailbox: Counter,
+    pub(crate) descriptors: Counter,
+}
+
+/// Registers one family and hands out the counter of each label.
+struct Counters {
+    family: Family<Label, Counter>,
+    label: &'static str,
+}
+
+impl Counters {
+    fn of(&self, value: &'static str) -> Counter {
+        self.family.get_or_create(&[(self.label, value)]).clone()
+    }
+}
+
+struct Builder(Registry);
+
+impl Builder {
+    fn counters(&mut self, name: &str, help: &str, label: &'static str) -> Counters {
+        let family = Family::<Label, Counter>::default();
+        self.0.register(name, help, family.clone());
+        Counters { family, label }
+    }
+
+    fn counter(&mut self, name: &str, help: &str) -> Counter {
+        let counter = Counter::default();
+        self.0.register(name, help, counter.clone());
+        counter
+    }
+
+    fn level(&mut self, name: &str, help: &str) -> Level {
+        let gauge = Level::default();
+        self.0.register(name, help, gauge.clone());
+        gauge
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Metrics {
+        let mut b = Builder(Registry::with_prefix("revoq_broker"));
+        // 10 microseconds to 5 seconds.
+        let gate_seconds = Histogram::new(exponential_buckets(0.00001, 2.0, 20));
+        b.0.register(
+            "gate_seconds",
+            "From the receipt of an event to its last gate shut",
+            gate_seconds.clone(),
+        );
+        let cuts = b.counters("gates_shut", "Live sessions whose gate was shut", "cause");
+        let handshakes = b.counters("handshakes", "TLS handshakes by result", "result");
+        let limits = b.counters("limit_refusals", "What a limit refused", "limit");
+        Metrics {
+            connections: b.level("connections", "Open connections"),
+            sessions: b.level("sessions", "Registered sessions"),
+            view_revision: b.level("view_revision", "Revision of the view of credentials"),
+            denied: b.level("denied_certificates", "Certificates in the denied set"),
+            client_ids: b.level("client_ids", "Client ids that are held"),
+            lookups_cached: b.level("lookups_cached", "Look-ups of certificates that are kept"),
+            identities_cached: b.level("identities_cached", "Verified leaves that are kept"),
+            lease_left_ms: b.level("lease_left_milliseconds", "Milliseconds for which the view is fresh"),
+            ready: b.level("ready", "1 while the node serves new sessions"),
+            handshakes: Handshakes::new(&handshakes),
+            admitted: b.counter("admitted", "Clients let in"),
+            refused: b.counter("refused", "Clients refused in CONNACK"),
+            cuts: std::array::from_fn(|index| cuts.of(Shut::ALL[index].name())),
+            resets: b.counter("resets", "Connections reset because they did not close in time"),
+            gate_seconds,
+            delivered: b.counter("delivered_messages", "Messages handed to clients' mailboxes"),
+            published: b.counter("published_messages", "Messages taken from clients"),
+            dropped: b.counter("dropped_messages", "QoS 0 messages dropped because a client was too slow"),
+            watch_streams: b.counter("watch_streams", "Watch streams opened"),
+            limits: Limits::new(&limits),
+            registry: b.0,
+        }
+    }
+
+    /// Gates of live sessions that were shut for one cause.
+    pub(crate) fn cuts(&self, why: Shut) -> &Counter {
+        &self.cuts[why.index()]
+    }
+
+    /// The text format of OpenMetrics.
+    pub(crate) fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl Handshakes {
+    fn new(results: &Counters) -> Handshakes {
+        Handshakes {
+            full: results.of("full"),
+            resumed: results.of("resumed"),
+            failed: results.of("failed"),
+            timed_out: results.of("timed_out"),
+            not_tls: results.of("not_tls"),
+        }
+    }
+}
+
+impl Limits {
+    fn new(limits: &Counters) -> Limits {
+        Limits {
+            connections: limits.of("connections"),
+            connections_per_address: limits.of("connections_per_address"),
+            handshakes: limits.of("handshakes"),
+            lookups: limits.of("lookups"),
+            mailbox: limits.of("mailbox"),
+            descriptors: limits.of("descriptors"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_encoded() {
+        let metrics = Metrics::new();
+        metrics.cuts(Shut::Denied).inc();
+        metrics.limits.handshakes.inc();
+        metrics.gate_seconds.observe(0.0005);
+        let text = metrics.encode();
+        for line in [
+            "revoq_broker_gates_shut_total{cause=\"denied\"} 1",
+            "revoq_broker_gates_shut_total{cause=\"lapsed\"} 0",
+            "revoq_broker_limit_refusals_total{limit=\"handshakes\"} 1",
+            "revoq_broker_gate_seconds_count 1",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");
+        }
+    }
+}

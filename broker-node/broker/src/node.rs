@@ -1,0 +1,183 @@
+//! What all parts of the node share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use revoq_credentials::{Affected, Cause, Millis, NodeId, Principal, StaleNew, Verdict, View};
+use tokio_util::sync::CancellationToken;
+
+use crate::claims::Claims;
+use crate::clock::{Now, duration_millis};
+use crate::config::Limits;
+use crate::freshness::{Freshness, Standing};
+use crate::gate::Shut;
+use crate::lookup::LookUps;
+use crate::metrics::Metrics;
+use crate::registry::{Registry, Swept};
+use crate::router::Router;
+use crate::tls::{ServerCertificate, Tickets, Trust};
+use crate::usage::Usage;
+
+/// The state of a broker node. All of it is in memory, and all of it may be lost.
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) name: String,
+    pub(crate) limits: Limits,
+    pub(crate) session_config: Arc<revoq_session::Config>,
+    /// Written by the watch driver alone, always before the registry is swept.
+    pub(crate) view: Arc<ArcSwap<View>>,
+    pub(crate) freshness: Freshness,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) claims: Claims,
+    pub(crate) router: Router,
+    pub(crate) trust: Arc<Trust>,
+    pub(crate) tickets: Arc<Tickets>,
+    /// Absent where no listener needs it.
+    pub(crate) certificate: Option<Arc<ServerCertificate>>,
+    pub(crate) lookups: LookUps,
+    pub(crate) usage: Usage,
+    pub(crate) metrics: Metrics,
+    /// Cancelled when the node drains: connections that are not let in yet end at once.
+    pub(crate) stopping: CancellationToken,
+    draining: AtomicBool,
+    removed: AtomicBool,
+}
+
+/// What a node is made of at its start.
+pub(crate) struct Parts {
+    pub(crate) id: NodeId,
+    pub(crate) name: String,
+    pub(crate) limits: Limits,
+    pub(crate) lookups: LookUps,
+    pub(crate) certificate: Option<Arc<ServerCertificate>>,
+}
+
+impl Node {
+    pub(crate) fn new(parts: Parts) -> Node {
+        let Parts { id, name, limits, lookups, certificate } = parts;
+        let session_config = revoq_session::Config {
+            packet_size_max: limits.packet_size_max,
+            connect_timeout_ms: duration_millis(limits.connect_timeout),
+            ..revoq_session::Config::default()
+        };
+        let algorithms = crate::tls::provider().signature_verification_algorithms;
+        Node {
+            id,
+            name,
+            session_config: Arc::new(session_config),
+            view: Arc::new(ArcSwap::from_pointee(View::new())),
+            freshness: Freshness::default(),
+            registry: Registry::new(),
+            claims: Claims::new(),
+            router: Router::default(),
+            trust: Arc::new(Trust::new(algorithms, limits.identities_cached_max)),
+            tickets: Arc::default(),
+            certificate,
+            lookups,
+            usage: Usage::new(),
+            metrics: Metrics::new(),
+            stopping: CancellationToken::new(),
+            draining: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
+            limits,
+        }
+    }
+
+    /// May a client be let in now, as far as the age of the view is concerned?
+    pub(crate) fn serves_new(&self, now: Now) -> bool {
+        if self.draining.load(Ordering::SeqCst) || self.removed.load(Ordering::SeqCst) {
+            return false;
+        }
+        match self.freshness.standing(now) {
+            Standing::Fresh => true,
+            Standing::Stale => self.view.load().settings().stale_new == StaleNew::Serve,
+            Standing::Never | Standing::Lapsed => false,
+        }
+    }
+
+    /// May packets still be handled?
+    pub(crate) fn is_lapsed(&self, now: Now) -> bool {
+        self.freshness.standing(now) == Standing::Lapsed || self.removed.load(Ordering::SeqCst)
+    }
+
+    /// Why `/readyz` says no; `None` when the node is ready.
+    pub(crate) fn unready(&self) -> Option<&'static str> {
+        if self.draining.load(Ordering::SeqCst) {
+            return Some("the node is shutting down");
+        }
+        if self.removed.load(Ordering::SeqCst) {
+            return Some("the node was removed from the cluster");
+        }
+        match self.freshness.standing(Now::read()) {
+            Standing::Never => return Some("no view yet: the control plane has not granted a lease"),
+            Standing::Stale => {
+                return Some("the view is stale: the lease ran out, sessions live on the grace");
+            }
+            Standing::Lapsed => {
+                return Some("the view is stale: lease and grace ran out, all sessions are closed");
+            }
+            Standing::Fresh => {}
+        }
+        let certificate = self.certificate.as_ref();
+        certificate.filter(|certificate| !certificate.is_set()).map(|_| "no server certificate yet")
+    }
+
+    /// Sweeps those that a change names, by the view that is current. The caller acknowledges, then calls
+    /// [`Node::finish`].
+    pub(crate) fn sweep(&self, affected: &[Affected]) -> Swept {
+        let (view, now) = (self.view.load(), Now::read().millis());
+        self.registry.sweep(affected, |principal| judge(&view, principal, now))
+    }
+
+    /// Lets the tasks of swept connections close them.
+    pub(crate) fn finish(&self, swept: &Swept) {
+        for why in Shut::ALL {
+            self.metrics.cuts(why).inc_by(swept.sessions_by(why));
+        }
+        swept.wake();
+    }
+
+    /// Closes every session. New ones come back only through [`Node::serves_new`].
+    pub(crate) fn shut_all(&self, why: Shut) -> u64 {
+        let swept = self.registry.shut_all(why);
+        self.finish(&swept);
+        swept.sessions
+    }
+
+    /// No new sessions from now on, and an end to those that are.
+    pub(crate) fn drain(&self) -> u64 {
+        self.draining.store(true, Ordering::SeqCst);
+        self.stopping.cancel();
+        self.shut_all(Shut::Draining)
+    }
+
+    /// The cluster removed this node: whatever it knows is worth nothing from now on.
+    pub(crate) fn remove(&self) -> u64 {
+        self.removed.store(true, Ordering::SeqCst);
+        self.shut_all(Shut::Lapsed)
+    }
+
+    /// Brings the metrics that are levels up to date.
+    pub(crate) fn measure(&self) {
+        let (view, metrics) = (self.view.load(), &self.metrics);
+        metrics.sessions.set(self.registry.len() as u64);
+        metrics.view_revision.set(view.revision().0);
+        metrics.denied.set(view.denied_len() as u64);
+        metrics.client_ids.set(self.claims.len() as u64);
+        metrics.lookups_cached.set(self.lookups.cached() as u64);
+        metrics.identities_cached.set(self.trust.cached() as u64);
+        metrics.lease_left_ms.set(self.freshness.left(Now::read()));
+        metrics.ready.set(u64::from(self.unready().is_none()));
+    }
+}
+
+/// The verdict on one principal, as the reason to shut its gate.
+pub(crate) fn judge(view: &View, principal: &Principal, now: Millis) -> Option<Shut> {
+    match view.verdict(principal, now) {
+        Verdict::Allow => None,
+        Verdict::Deny(Cause::Expired) => Some(Shut::Expired),
+        Verdict::Deny(Cause::CertificateRequired) => Some(Shut::CertificateRequired),
+        Verdict::Deny(_) => Some(Shut::Denied),
+    }
+}

@@ -1,0 +1,149 @@
+//! From a message to the mailboxes of those that subscribe to it. Tenants never see each other's topics.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use revoq_credentials::TenantName;
+use revoq_mqtt::TopicFilter;
+use revoq_routing::Table;
+use revoq_session::{Delivery, Message, SubscriptionTerms};
+use slab::Slab;
+
+use crate::config::Limits;
+use crate::gate::Shut;
+use crate::metrics::Metrics;
+use crate::registry::{Entry, Posted};
+
+thread_local! {
+    /// Reused from message to message.
+    static MATCHES: RefCell<Vec<(usize, SubscriptionTerms)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The spaces of all tenants.
+#[derive(Default)]
+pub(crate) struct Router {
+    spaces: RwLock<HashMap<TenantName, Arc<Space>>>,
+}
+
+impl Router {
+    /// The topics of one tenant. There are as many as tenants that had a client.
+    pub(crate) fn space(&self, tenant: &TenantName) -> Arc<Space> {
+        if let Some(space) = self.spaces.read().get(tenant) {
+            return space.clone();
+        }
+        self.spaces.write().entry(tenant.clone()).or_default().clone()
+    }
+}
+
+/// Who subscribes to what in one tenant.
+#[derive(Default)]
+pub(crate) struct Space {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    table: Table<usize, SubscriptionTerms>,
+    /// A table's target is a place in here.
+    targets: Slab<Arc<Entry>>,
+}
+
+impl Space {
+    /// A place for a connection that subscribes for the first time.
+    pub(crate) fn enter(&self, entry: &Arc<Entry>) -> usize {
+        self.inner.write().targets.insert(entry.clone())
+    }
+
+    /// True if the filter is new for this target.
+    pub(crate) fn subscribe(&self, filter: &TopicFilter, target: usize, terms: SubscriptionTerms) -> bool {
+        self.inner.write().table.subscribe(filter, target, terms).is_none()
+    }
+
+    /// False if there was no such subscription.
+    pub(crate) fn unsubscribe(&self, filter: &TopicFilter, target: usize) -> bool {
+        self.inner.write().table.unsubscribe(filter, target)
+    }
+
+    /// Takes a connection out, with everything it subscribed to.
+    pub(crate) fn leave(&self, target: usize, filters: &[TopicFilter]) {
+        let mut inner = self.inner.write();
+        for filter in filters {
+            inner.table.unsubscribe(filter, target);
+        }
+        inner.targets.try_remove(target);
+    }
+
+    /// Hands a message to every mailbox that wants it, one copy each. When this returns, local queues have it. False
+    /// if nobody wants it.
+    pub(crate) fn publish(
+        &self,
+        message: &Arc<Message>,
+        from: Option<usize>,
+        limits: &Limits,
+        metrics: &Metrics,
+    ) -> bool {
+        metrics.published.inc();
+        let inner = self.inner.read();
+        MATCHES.with_borrow_mut(|matches| {
+            matches.clear();
+            inner.table.matches(message.topic(), |target, terms| matches.push((target, *terms)));
+            // Several filters of one client make one delivery.
+            matches.sort_unstable_by_key(|(target, _)| *target);
+            let mut delivered = 0;
+            for of_one in matches.chunk_by(|a, b| a.0 == b.0) {
+                let target = of_one[0].0;
+                let Some(delivery) = merge(message, of_one, from == Some(target)) else { continue };
+                if let Some(entry) = inner.targets.get(target) {
+                    delivered += u64::from(post(entry, delivery, limits, metrics));
+                }
+            }
+            metrics.delivered.inc_by(delivered);
+            delivered > 0
+        })
+    }
+
+    /// Subscriptions, for tests.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> (usize, usize) {
+        let inner = self.inner.read();
+        (inner.table.len(), inner.targets.len())
+    }
+}
+
+fn merge(message: &Arc<Message>, terms: &[(usize, SubscriptionTerms)], own: bool) -> Option<Delivery> {
+    let mut merged: Option<Delivery> = None;
+    for (_, terms) in terms {
+        match &mut merged {
+            Some(delivery) => delivery.join(terms, own),
+            None => merged = Delivery::new(message, terms, own),
+        }
+    }
+    merged
+}
+
+/// True if it is in the mailbox.
+fn post(entry: &Entry, delivery: Delivery, limits: &Limits, metrics: &Metrics) -> bool {
+    if !entry.gate.is_open() {
+        return false;
+    }
+    let (posted, dropped) =
+        entry.mailbox.post(delivery, limits.mailbox_messages_max, limits.mailbox_bytes_max);
+    metrics.dropped.inc_by(dropped);
+    match posted {
+        Posted::Queued => true,
+        Posted::First => {
+            entry.gate.wake();
+            true
+        }
+        Posted::Dropped | Posted::Shut => false,
+        Posted::Overflow => {
+            metrics.limits.mailbox.inc();
+            if entry.cut(Shut::TooSlow) {
+                metrics.cuts(Shut::TooSlow).inc();
+            }
+            false
+        }
+    }
+}

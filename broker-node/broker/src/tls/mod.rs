@@ -1,0 +1,48 @@
+//! TLS towards devices: who they are, tickets, and the server's own certificate.
+
+mod keeper;
+mod server_certificate;
+mod signature;
+mod tickets;
+mod trust;
+mod verifier;
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::server::NoServerSessionStorage;
+use rustls::version::{TLS12, TLS13};
+
+pub(crate) use keeper::Source;
+pub(crate) use server_certificate::ServerCertificate;
+use server_certificate::{from_files, from_issued, new_request};
+pub(crate) use tickets::Tickets;
+pub(crate) use trust::{Identity, Trust};
+pub(crate) use verifier::Verifier;
+
+/// Plaintext that TLS may hold for a client that does not read, bytes.
+pub(crate) const WRITE_BUFFER_MAX: usize = 32 * 1024;
+
+/// The provider that every TLS configuration of this crate names: no process-wide default is relied on.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// The configuration of the TLS listener. Verifier, tickets and certificate change underneath it at run time.
+pub(crate) fn server_config(
+    verifier: Arc<Verifier>,
+    tickets: Arc<Tickets>,
+    certificate: Arc<ServerCertificate>,
+) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13, &TLS12])?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = vec![b"mqtt".to_vec()];
+    config.ticketer = tickets;
+    config.send_tls13_tickets = 1;
+    // Only tickets, whose keys all nodes share: a cache of this node would resume at this node only.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    Ok(config)
+}
