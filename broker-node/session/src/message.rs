@@ -221,3 +221,35 @@ impl Delivery {
         delivery
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+
+    fn delivery(payload: Bytes) -> Delivery {
+        let topic = "t".parse().expect("a topic");
+        let (qos, properties) = (QoS::AtMostOnce, PublishProperties::default());
+        let publish = Publish { dup: false, qos, retain: false, topic, packet_id: None, properties, payload };
+        let message = Arc::new(Message::new(publish, Tick(0)));
+        Delivery::new(&message, &SubscriptionTerms::default(), false).expect("a delivery")
+    }
+
+    #[test]
+    fn what_waits_leaves_the_read_buffer() {
+        let mut buffer = BytesMut::from(&[0; 64 * 1024][..]);
+        let delivery = delivery(buffer.split_to(100).freeze());
+        let (one, two) = (delivery.waiting(), delivery.waiting());
+        drop(delivery);
+        assert!(Arc::ptr_eq(&one.message, &two.message), "one copy for all who wait");
+        drop(buffer);
+        assert!(one.message.payload().is_unique(), "the copy has its own memory");
+    }
+
+    #[test]
+    fn what_is_large_waits_where_it_is() {
+        let delivery = delivery(Bytes::from(vec![0; DETACHED_BELOW]));
+        assert!(Arc::ptr_eq(&delivery.message, &delivery.waiting().message));
+    }
+}

@@ -1,0 +1,175 @@
+//! Arbitrary input never panics, never hangs and never grows a buffer over its limit.
+
+use bytes::BytesMut;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use revoq_mqtt::{ReasonCode, encode};
+use revoq_session::{Accept, Admission, Config, Output, Session, Tick};
+
+use crate::line::Line;
+use crate::stage::Stage;
+
+/// Packets to mutate: every kind that a client sends.
+const PACKETS: &[&str] = &[
+    "connect v=5 id=a",
+    "publish topic=t/u payload=x user=a:b expiry=3",
+    "publish topic=t qos=1 id=1 alias=1",
+    "publish alias=1",
+    "publish topic=t qos=2 id=3",
+    "puback id=1",
+    "pubrec id=1",
+    "pubrel id=1",
+    "subscribe id=2 qos=1 a/+ $share/g/x",
+    "unsubscribe id=3 a/+",
+    "pingreq",
+    "auth",
+];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Packet(usize),
+    Mutated(usize, usize, u8),
+    Bytes(Vec<u8>),
+    Deliver(u8, u16),
+    Wait(u16),
+    Take,
+    Subscribed,
+    Published,
+    Cut,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..PACKETS.len()).prop_map(Step::Packet),
+        2 => (0..PACKETS.len(), 0..64usize, any::<u8>()).prop_map(|(n, at, byte)| Step::Mutated(n, at, byte)),
+        1 => vec(any::<u8>(), 0..64).prop_map(Step::Bytes),
+        6 => (0..2u8, 0..400u16).prop_map(|(qos, size)| Step::Deliver(qos, size)),
+        1 => any::<u16>().prop_map(Step::Wait),
+        3 => Just(Step::Take),
+        2 => Just(Step::Subscribed),
+        2 => Just(Step::Published),
+        1 => Just(Step::Cut),
+    ]
+}
+
+fn config() -> Config {
+    Config {
+        packet_size_max: 256,
+        connect_size_max: 256,
+        write_bytes_high: 512,
+        queue_max: 4,
+        queue_bytes_max: 1024,
+        inflight_max: 3,
+        receive_max: 3,
+        requests_max: 2,
+        ..Config::default()
+    }
+}
+
+fn bytes_of(line: &str) -> BytesMut {
+    let packet = Line::parse(line).packet().expect("a packet");
+    let mut out = BytesMut::new();
+    encode(&packet, revoq_mqtt::Version::V5, &mut out).expect("encodes");
+    out
+}
+
+/// A driver that gives answers late, and notes the tokens and requests that it owes.
+#[derive(Default)]
+struct Owed {
+    tokens: Vec<revoq_session::PublishToken>,
+    requests: Vec<(revoq_mqtt::PacketId, usize)>,
+    closed: usize,
+}
+
+impl Owed {
+    fn drain(&mut self, session: &mut Session, now: Tick, input: &mut BytesMut) {
+        loop {
+            session.handle_bytes(now, input);
+            let mut quiet = true;
+            while let Some(output) = session.poll_output() {
+                quiet = false;
+                match output {
+                    Output::Connect(_) => {
+                        let accept = Accept { client_id: "generated".parse().ok(), keepalive_s: None };
+                        session.handle_admission(now, Admission::Accept(accept));
+                    }
+                    Output::Publish { token, .. } => self.tokens.extend(token),
+                    Output::Subscribe { packet_id, filters } => {
+                        self.requests.push((packet_id, filters.len()));
+                    }
+                    Output::Unsubscribe { packet_id, filters } => {
+                        self.requests.push((packet_id, filters.len()));
+                    }
+                    Output::Closed(_) => self.closed += 1,
+                }
+            }
+            if quiet {
+                break;
+            }
+        }
+    }
+
+    fn answer_request(&mut self, session: &mut Session, now: Tick) {
+        if let Some((packet_id, filters)) = self.requests.pop() {
+            session.handle_subscribed(now, packet_id, vec![ReasonCode::Success; filters]);
+            session.handle_unsubscribed(now, packet_id, vec![ReasonCode::Success; filters]);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..2000), connected in any::<bool>(), chunk in 1..100usize) {
+        let mut stage = if connected {
+            Stage::connected(config(), "connect v=5 id=a")
+        } else {
+            Stage::new(config())
+        };
+        for chunk in bytes.chunks(chunk) {
+            stage.run_bytes(chunk);
+        }
+    }
+
+    #[test]
+    fn arbitrary_steps_keep_the_limits(steps in vec(step(), 0..200)) {
+        let mut stage = Stage::connected(config(), "connect v=5 id=a keepalive=60");
+        let mut input = BytesMut::new();
+        let mut owed = Owed::default();
+        let mut now = Tick(0);
+        for step in steps {
+            match step {
+                Step::Packet(n) => input.extend_from_slice(&bytes_of(PACKETS[n])),
+                Step::Mutated(n, at, byte) => {
+                    let mut bytes = bytes_of(PACKETS[n]);
+                    let at = at % bytes.len();
+                    bytes[at] = byte;
+                    input.extend_from_slice(&bytes);
+                }
+                Step::Bytes(bytes) => input.extend_from_slice(&bytes),
+                Step::Deliver(qos, size) => {
+                    let line = format!("deliver topic=t qos={qos} size={size}");
+                    stage.now = now;
+                    stage.step(&Line::parse(&line));
+                }
+                Step::Wait(ms) => {
+                    now = now + u64::from(ms);
+                    stage.session.handle_timeout(now);
+                }
+                Step::Take => stage.session.write_buffer().clear(),
+                Step::Subscribed => owed.answer_request(&mut stage.session, now),
+                Step::Published => {
+                    if let Some(token) = owed.tokens.pop() {
+                        stage.session.handle_published(now, token, true);
+                    }
+                }
+                Step::Cut => stage.session.handle_cut(now, ReasonCode::AdministrativeAction),
+            }
+            owed.drain(&mut stage.session, now, &mut input);
+            let limit = 2 * 512 + 512;
+            let held = stage.session.write_buffer().len();
+            prop_assert!(held <= limit, "{} bytes in the buffer", held);
+            prop_assert_eq!(owed.closed, usize::from(stage.session.is_closed()), "closed exactly once");
+            prop_assert!(!stage.session.is_closed() || stage.session.next_timeout().is_none());
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! A session with a driver that does nothing by itself: each line of a scenario is a step of the client or of the
+//! driver, and what comes out is told as text.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use revoq_mqtt::{Packet, Peek, Version, decode, encode, peek};
+use revoq_session::{Accept, Admission, Config, Delivery, Message, Output, PublishToken, Session, Tick};
+
+use crate::line::{Line, code};
+use crate::show;
+
+pub(crate) struct Stage {
+    pub(crate) session: Session,
+    pub(crate) now: Tick,
+    /// By which the client reads what is written.
+    pub(crate) version: Version,
+    input: BytesMut,
+    tokens: Vec<PublishToken>,
+    told: Vec<String>,
+    /// The client doesn't read: what is written stays where it is.
+    stalled: bool,
+}
+
+impl Stage {
+    pub(crate) fn new(config: Config) -> Stage {
+        Stage {
+            session: Session::new(Arc::new(config), Tick(0)),
+            now: Tick(0),
+            version: Version::V311,
+            input: BytesMut::new(),
+            tokens: Vec::new(),
+            told: Vec::new(),
+            stalled: false,
+        }
+    }
+
+    /// A stage whose client is let in.
+    pub(crate) fn connected(config: Config, connect: &str) -> Stage {
+        let mut stage = Stage::new(config);
+        stage.run(connect);
+        stage.run("accept");
+        stage
+    }
+
+    /// Takes a step and tells what came of it.
+    pub(crate) fn run(&mut self, text: &str) -> Vec<String> {
+        let line = Line::parse(text);
+        match line.packet() {
+            Some(packet) => self.send(&packet),
+            None => self.step(&line),
+        }
+        self.drain();
+        std::mem::take(&mut self.told)
+    }
+
+    /// The client sends these bytes.
+    pub(crate) fn run_bytes(&mut self, bytes: &[u8]) -> Vec<String> {
+        self.input.extend_from_slice(bytes);
+        self.drain();
+        std::mem::take(&mut self.told)
+    }
+
+    fn send(&mut self, packet: &Packet) {
+        if let Packet::Connect(connect) = packet {
+            self.version = connect.version;
+        }
+        encode(packet, self.version, &mut self.input).expect("a packet that a client can send");
+    }
+
+    pub(crate) fn step(&mut self, line: &Line<'_>) {
+        let (session, now) = (&mut self.session, self.now);
+        match line.command {
+            "bytes" => {
+                let hex = |word| u8::from_str_radix(word, 16).expect("a hexadecimal byte");
+                self.input.extend(line.bare().map(hex));
+            }
+            "accept" => {
+                let accept = Accept { client_id: line.value("id"), keepalive_s: line.value("keepalive") };
+                session.handle_admission(now, Admission::Accept(accept));
+            }
+            "refuse" => {
+                let text = line.text("text").map(str::to_owned);
+                session.handle_admission(now, Admission::Refuse { reason: line.reason(), text });
+            }
+            "published" => {
+                let token = self.tokens[line.value::<usize>("n").expect("n= is given") - 1];
+                session.handle_published(now, token, !line.has("unmatched"));
+            }
+            "subscribed" => session.handle_subscribed(now, line.packet_id(), line.codes()),
+            "unsubscribed" => session.handle_unsubscribed(now, line.packet_id(), line.codes()),
+            "deliver" => self.deliver(line),
+            "cut" => session.handle_cut(now, code(line.bare().next().expect("a reason code"))),
+            "eof" => session.handle_eof(now),
+            "at" => {
+                self.now = Tick(line.bare().next().and_then(|word| word.parse().ok()).expect("milliseconds"));
+                session.handle_timeout(self.now);
+            }
+            "timeout" => {
+                let timeout = session.next_timeout().map(|tick| tick.0);
+                self.told.push(format!("timeout {timeout:?}"));
+            }
+            "stall" => self.stalled = true,
+            "read" => self.stalled = false,
+            other => panic!("{other}: no such step"),
+        }
+    }
+
+    /// A message from another client, published `age=` milliseconds ago.
+    fn deliver(&mut self, line: &Line<'_>) {
+        let received = Tick(self.now.0 - line.value::<u64>("age").unwrap_or(0));
+        let message = Arc::new(Message::new(line.publish(), received));
+        if let Some(mut delivery) = Delivery::new(&message, &line.terms(), line.has("own")) {
+            if line.has("again") {
+                delivery.join(&line.terms(), false);
+            }
+            for _ in 0..line.value("times").unwrap_or(1) {
+                self.session.handle_delivery(self.now, &delivery);
+            }
+        } else {
+            self.told.push("(not for this client)".to_owned());
+        }
+    }
+
+    /// The driver's loop of the contract.
+    fn drain(&mut self) {
+        loop {
+            self.session.handle_bytes(self.now, &mut self.input);
+            let mut quiet = true;
+            while let Some(output) = self.session.poll_output() {
+                quiet = false;
+                if let Output::Publish { token: Some(token), .. } = &output {
+                    self.tokens.push(*token);
+                }
+                self.told.push(show::output(&output));
+            }
+            if quiet {
+                break;
+            }
+        }
+        while !self.stalled {
+            let written = self.session.write_buffer().split().freeze();
+            if written.is_empty() {
+                break;
+            }
+            self.tell_written(written);
+        }
+    }
+
+    fn tell_written(&mut self, mut written: Bytes) {
+        while !written.is_empty() {
+            let Ok(Peek::Frame(total)) = peek(&written, u32::MAX) else {
+                panic!("not whole packets: {written:02x?}");
+            };
+            let packet = decode(written.split_to(total), self.version).expect("a packet of this version");
+            self.told.push(format!("> {}", show::packet(&packet, self.version)));
+        }
+    }
+}
