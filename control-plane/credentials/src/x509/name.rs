@@ -55,29 +55,53 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// What two spellings of one name have in common: lower case, no spaces around `,` and `=`.
+/// What the spellings of one name have in common: escapes and quotes undone, lower case, no spaces around `,` and
+/// `=`. To compare and to hash, not to show.
 pub(crate) fn normal_form(text: &str) -> String {
-    rdns(text).join(",")
+    rdns(text).join("\n")
 }
 
 /// The normal form of the name read in the other direction, which is how openssl prints it.
 pub(crate) fn reversed(text: &str) -> String {
     let mut rdns = rdns(text);
     rdns.reverse();
-    rdns.join(",")
+    rdns.join("\n")
 }
 
 fn rdns(text: &str) -> Vec<String> {
-    let mut rdns = vec![String::new()];
-    let mut escaped = false;
-    for character in text.chars() {
-        match character {
-            ',' if !escaped => rdns.push(String::new()),
-            _ => rdns.last_mut().expect("never empty").push(character),
-        }
-        escaped = character == '\\' && !escaped;
+    let mut rdns = vec![Vec::new()];
+    let mut quoted = false;
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let byte = match byte {
+            b',' if !quoted => {
+                rdns.push(Vec::new());
+                continue;
+            }
+            b'"' => {
+                quoted = !quoted;
+                continue;
+            }
+            b'\\' => unescape(&mut rest),
+            other => other,
+        };
+        rdns.last_mut().expect("never empty").push(byte);
     }
-    rdns.iter().map(|rdn| normal_rdn(rdn)).collect()
+    rdns.iter().map(|rdn| normal_rdn(&String::from_utf8_lossy(rdn))).collect()
+}
+
+/// What follows a backslash: two hexadecimal digits, or a character that stands for itself.
+fn unescape(rest: &mut std::str::Bytes<'_>) -> u8 {
+    let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+    let mut ahead = rest.clone();
+    let pair = digit(ahead.next()).zip(digit(ahead.next()));
+    match pair.and_then(|(high, low)| u8::try_from(high << 4 | low).ok()) {
+        Some(byte) => {
+            *rest = ahead;
+            byte
+        }
+        None => rest.next().unwrap_or(b'\\'),
+    }
 }
 
 fn normal_rdn(rdn: &str) -> String {
