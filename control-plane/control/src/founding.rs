@@ -29,7 +29,6 @@ const ADMINISTRATOR_TTL_MS: u64 = 365 * 24 * 60 * 60 * 1_000;
 /// A cluster that has not begun: its files are written, its first command is not.
 pub(crate) struct Founding {
     pub(crate) member: Member,
-    pub(crate) identity: Identity,
     pub(crate) initialize: Operation,
 }
 
@@ -53,8 +52,7 @@ pub(crate) fn found(
     let administrator = Issued::new(&authority, first, ADMINISTRATOR, Some(ADMINISTRATOR_TTL_MS), now)?;
     data.write_key_encryption_key(&key_encryption_key)?;
     data.write_root_key(&founded.root_key)?;
-    let identity = replica.identity(&authority);
-    data.write_identity(&identity)?;
+    data.write_identity(&replica.identity(&authority))?;
     data.write_administrator(&administrator.bundle(&authority, &member).to_toml())?;
 
     let initialize = Operation::Initialize {
@@ -75,7 +73,7 @@ pub(crate) fn found(
         ticket_keys: fresh_ticket_keys(key_encryption_key.as_ref(), None)?,
         cluster: founded.cluster,
     };
-    Ok(Founding { member, identity, initialize })
+    Ok(Founding { member, initialize })
 }
 
 /// A certificate of the cluster authority with its key.

@@ -195,7 +195,7 @@ impl Replica {
     pub async fn shutdown(mut self) {
         self.health.drain();
         self.shutdown.cancel();
-        self.plane.group.shutdown().await;
+        self.plane.shutdown().await;
         for server in self.servers.drain(..) {
             let mut server = server;
             if timeout(self.drain, &mut server).await.is_err() {

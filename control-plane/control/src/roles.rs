@@ -82,7 +82,7 @@ pub(crate) const TABLE: &[(&str, &[(&str, Requirement)])] = &[
         ],
     ),
     ("revoq.v1.Raft", &[("Call", Replica), ("Snapshot", Replica)]),
-    ("revoq.v1.Peer", &[("Liaise", Replica), ("Fence", Replica), ("Sessions", Replica)]),
+    ("revoq.v1.Peer", &[("Liaise", Replica), ("Fence", Replica), ("Sessions", Replica), ("Brokers", Replica)]),
     ("grpc.health.v1.Health", &[("Check", Anyone), ("List", Anyone), ("Watch", Anyone)]),
     ("grpc.reflection.v1.ServerReflection", &[("ServerReflectionInfo", Anyone)]),
     ("grpc.reflection.v1alpha.ServerReflection", &[("ServerReflectionInfo", Anyone)]),

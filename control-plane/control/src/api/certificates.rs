@@ -171,7 +171,7 @@ impl Api {
         found_tenant(&reader, &tenant)?;
         let read = |rows| query::list_certificates(&reader, &tenant, &filter, rows, token.as_ref());
         let rows = pages::size(request.page_size);
-        let (certificates, next_page_token) = pages::fit(rows, read, v1::Certificate::from)?;
+        let (certificates, next_page_token) = pages::fit(rows, read, |certificate| v1::Certificate::from(certificate))?;
         Ok(v1::ListCertificatesResponse { certificates, next_page_token, revision: reader.applied() })
     }
 

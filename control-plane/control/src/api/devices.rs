@@ -71,7 +71,7 @@ impl Api {
         let reader = self.read().await?;
         found_tenant(&reader, &tenant)?;
         let read = |rows| query::list_devices(&reader, &tenant, label, rows, token.as_ref());
-        let (devices, next_page_token) = pages::fit(pages::size(request.page_size), read, v1::Device::from)?;
+        let (devices, next_page_token) = pages::fit(pages::size(request.page_size), read, |device| v1::Device::from(device))?;
         Ok(v1::ListDevicesResponse { devices, next_page_token, revision: reader.applied() })
     }
 

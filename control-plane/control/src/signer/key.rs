@@ -5,7 +5,6 @@ use rcgen::{
     KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData,
     SignatureAlgorithm,
 };
-use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey as Parsed;
 use x509_parser::x509::SubjectPublicKeyInfo;
 use zeroize::{Zeroize, Zeroizing};
@@ -111,11 +110,6 @@ impl Drop for GeneratedKey {
     fn drop(&mut self) {
         self.pair.zeroize();
     }
-}
-
-/// The `SubjectPublicKeyInfo` in DER, with nothing after it.
-pub(crate) fn parse_spki(der: &[u8]) -> Option<SubjectPublicKeyInfo<'_>> {
-    SubjectPublicKeyInfo::from_der(der).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, spki)| spki)
 }
 
 /// A serial number: 16 random bytes, positive and without a leading zero byte (RFC 5280 section 4.1.2.2).

@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::seal::Seal;
 
 pub(crate) use cluster::{ClusterAuthority, ClusterRole, NodeRequest, new_cluster_authority};
-pub(crate) use csr::{CSR_BYTES_MAX, Csr};
+pub(crate) use csr::Csr;
 pub(crate) use key::{GeneratedKey, PublicKey, random_id, random_serial};
 pub(crate) use profile::{
     AuthorityProfile, BACKDATED_MS, LeafProfile, SUBJECT_CHARACTERS_MAX, Subject, Usage, not_before, seconds,
