@@ -5,6 +5,8 @@ mod handshake;
 mod run;
 mod stream;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;

@@ -92,3 +92,72 @@ impl Queue {
         dropped.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use revoq_mqtt::{Publish, PublishProperties, SubscribeOptions};
+    use revoq_session::{Message, SubscriptionTerms, Tick};
+
+    use super::*;
+
+    fn delivery(qos: QoS, payload: &'static str) -> Delivery {
+        let publish = Publish {
+            dup: false,
+            qos,
+            retain: false,
+            topic: "t".parse().expect("a topic"),
+            packet_id: None,
+            properties: PublishProperties::default(),
+            payload: payload.into(),
+        };
+        let options = SubscribeOptions { qos: QoS::AtLeastOnce, ..SubscribeOptions::default() };
+        let terms = SubscriptionTerms { options, id: None };
+        Delivery::new(&Arc::new(Message::new(publish, Tick(0))), &terms, false).expect("it is not local")
+    }
+
+    fn contents(mailbox: &Mailbox) -> Vec<String> {
+        let mut out = Vec::new();
+        mailbox.take(&mut out);
+        let text = |delivery: &Delivery| String::from_utf8_lossy(delivery.message().payload()).into_owned();
+        out.iter().map(text).collect()
+    }
+
+    #[test]
+    fn only_the_first_wakes() {
+        let mailbox = Mailbox::default();
+        assert_eq!(mailbox.post(delivery(QoS::AtMostOnce, "a"), 9, 99), (Posted::First, 0));
+        assert_eq!(mailbox.post(delivery(QoS::AtMostOnce, "b"), 9, 99), (Posted::Queued, 0));
+        assert_eq!(contents(&mailbox), ["a", "b"]);
+        assert_eq!(mailbox.post(delivery(QoS::AtMostOnce, "c"), 9, 99), (Posted::First, 0));
+    }
+
+    #[test]
+    fn qos_0_is_lost_first_and_qos_1_never_silently() {
+        let mailbox = Mailbox::default();
+        let post = |qos, payload| mailbox.post(delivery(qos, payload), 2, 99);
+        assert_eq!(post(QoS::AtLeastOnce, "a").0, Posted::First);
+        assert_eq!(post(QoS::AtMostOnce, "b").0, Posted::Queued);
+        assert_eq!(post(QoS::AtMostOnce, "c"), (Posted::Dropped, 1));
+        assert_eq!(post(QoS::AtLeastOnce, "d"), (Posted::Queued, 1));
+        assert_eq!(post(QoS::AtLeastOnce, "e"), (Posted::Overflow, 0));
+        assert_eq!(contents(&mailbox), ["a", "d"]);
+    }
+
+    #[test]
+    fn bytes_are_bounded_and_one_message_always_fits() {
+        let mailbox = Mailbox::default();
+        assert_eq!(mailbox.post(delivery(QoS::AtLeastOnce, "0123456789"), 9, 5).0, Posted::First);
+        assert_eq!(mailbox.post(delivery(QoS::AtLeastOnce, "0"), 9, 5).0, Posted::Overflow);
+    }
+
+    #[test]
+    fn a_shut_one_takes_nothing() {
+        let mailbox = Mailbox::default();
+        mailbox.post(delivery(QoS::AtMostOnce, "a"), 9, 99);
+        mailbox.shut();
+        assert_eq!(mailbox.post(delivery(QoS::AtLeastOnce, "b"), 9, 99).0, Posted::Shut);
+        assert!(contents(&mailbox).is_empty());
+    }
+}

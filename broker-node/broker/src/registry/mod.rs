@@ -2,6 +2,8 @@
 
 mod entry;
 mod mailbox;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;

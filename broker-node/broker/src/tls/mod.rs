@@ -3,6 +3,8 @@
 mod keeper;
 mod server_certificate;
 mod signature;
+#[cfg(test)]
+pub(crate) mod tests;
 mod tickets;
 mod trust;
 mod verifier;

@@ -1,0 +1,202 @@
+//! A node without a control plane, and a client that speaks bytes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use revoq_credentials::{Change, Event, Millis, NodeId, Revision, StaleGrace};
+use revoq_proto::client::{ControlChannel, Options, Tls};
+use rustls::pki_types::ServerName;
+use rustls::sign::CertifiedKey;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Now;
+use crate::config::Limits;
+use crate::listener::{Listener, Slots, bind};
+use crate::lookup::LookUps;
+use crate::node::{Node, Parts};
+use crate::registry::Swept;
+use crate::tls::tests::certificates::{self_signed_ca, view};
+use crate::tls::{ServerCertificate, Verifier, provider, server_config};
+
+/// Nothing takes longer unless it hangs.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) struct Bench {
+    pub(super) node: Arc<Node>,
+    pub(super) tcp: SocketAddr,
+    pub(super) tls: SocketAddr,
+}
+
+impl Bench {
+    /// A fresh node that takes clients without a certificate.
+    pub(super) fn new(limits: Limits, changes: impl IntoIterator<Item = Change>) -> Bench {
+        let leaf = self_signed_ca();
+        // Nobody listens there: look-ups fail.
+        let channel = ControlChannel::new(&["127.0.0.1:9"], &Tls::anonymous(&leaf.der), Options::default());
+        let certificate = Arc::<ServerCertificate>::default();
+        certificate.set(CertifiedKey::from_der(leaf.chain(), leaf.key(), &provider()).expect("they fit"));
+        let slots = Slots::new(&limits);
+        let node = Arc::new(Node::new(Parts {
+            id: NodeId(7),
+            name: "bench".to_owned(),
+            lookups: LookUps::new(channel.expect("an address"), &limits),
+            limits,
+            certificate: Some(certificate.clone()),
+        }));
+        let view = view(changes);
+        node.trust.update(&view);
+        node.view.store(Arc::new(view));
+        node.freshness.set_grace(StaleGrace::Never);
+        node.freshness.grant(Now::read(), 600_000);
+        let algorithms = provider().signature_verification_algorithms;
+        let verifier = Verifier::new(node.view.clone(), node.trust.clone(), algorithms);
+        let config = server_config(Arc::new(verifier), node.tickets.clone(), certificate);
+        let acceptor = TlsAcceptor::from(Arc::new(config.expect("a configuration")));
+        let serve = |tls: Option<TlsAcceptor>| {
+            let socket = bind("tests", "127.0.0.1:0".parse().expect("an address")).expect("a free port");
+            let address = socket.local_addr().expect("it is bound");
+            let listener =
+                Listener { node: node.clone(), slots: slots.clone(), tls, tasks: TaskTracker::new() };
+            tokio::spawn(listener.run(socket, node.stopping.clone()));
+            address
+        };
+        let (tcp, tls) = (serve(None), serve(Some(acceptor)));
+        Bench { node, tcp, tls }
+    }
+
+    pub(super) async fn tcp(&self, client_id: &str) -> Client<TcpStream> {
+        let stream = TcpStream::connect(self.tcp).await.expect("it listens");
+        let mut client = Client { stream };
+        assert_eq!(client.connect(client_id).await, 0, "{client_id} is let in");
+        client
+    }
+
+    pub(super) async fn handshake(
+        &self,
+        config: &Arc<rustls::ClientConfig>,
+    ) -> std::io::Result<Client<tokio_rustls::client::TlsStream<TcpStream>>> {
+        let socket = TcpStream::connect(self.tls).await.expect("it listens");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let stream = TlsConnector::from(config.clone()).connect(name, socket).await?;
+        Ok(Client { stream })
+    }
+
+    /// As the watch driver applies an event; the number of sessions that were cut.
+    pub(super) fn apply(&self, change: Change) -> u64 {
+        let revision = Revision(self.node.view.load().revision().0 + 1);
+        let (actor, action) = (String::new(), String::new());
+        let event = Event { revision, time: Millis(0), actor, action, changes: vec![change] };
+        let mut view = revoq_credentials::View::clone(&self.node.view.load());
+        let affected = view.apply(&event);
+        self.node.view.store(Arc::new(view));
+        let swept: Swept = self.node.sweep(&affected);
+        self.node.finish(&swept);
+        swept.sessions
+    }
+
+    pub(super) async fn until(&self, what: &str, mut predicate: impl FnMut(&Node) -> bool) {
+        let start = Instant::now();
+        while !predicate(&self.node) {
+            assert!(start.elapsed() < PATIENCE, "{what} does not come true");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// An MQTT 5.0 client by hand.
+pub(super) struct Client<S> {
+    pub(super) stream: S,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub(super) async fn send(&mut self, packet: &[u8]) {
+        self.stream.write_all(packet).await.expect("it is sent");
+        self.stream.flush().await.expect("it is sent");
+    }
+
+    /// The reason code of CONNACK.
+    pub(super) async fn connect(&mut self, client_id: &str) -> u8 {
+        let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 60, 0, 0, short(client_id.len())];
+        body.extend(client_id.as_bytes());
+        self.send(&packet(0x10, &body)).await;
+        let (first, body) = self.receive().await.expect("an answer");
+        assert_eq!(first, 0x20, "CONNACK");
+        body[1]
+    }
+
+    /// With QoS 1; the reason code of SUBACK.
+    pub(super) async fn subscribe(&mut self, filter: &str) -> u8 {
+        let mut body = vec![0, 1, 0, 0, short(filter.len())];
+        body.extend(filter.as_bytes());
+        body.push(1);
+        self.send(&packet(0x82, &body)).await;
+        let (first, body) = self.receive().await.expect("an answer");
+        assert_eq!(first, 0x90, "SUBACK");
+        body[3]
+    }
+
+    /// With QoS 1; PUBACK is not awaited.
+    pub(super) async fn publish(&mut self, topic: &str, payload: &[u8]) {
+        let mut body = vec![0, short(topic.len())];
+        body.extend(topic.as_bytes());
+        body.extend([0, 9, 0]);
+        body.extend(payload);
+        self.send(&packet(0x32, &body)).await;
+    }
+
+    pub(super) async fn ping(&mut self) {
+        self.send(&[0xc0, 0]).await;
+        assert_eq!(self.receive().await, Some((0xd0, vec![])));
+    }
+
+    /// First byte and body of the next packet; `None` at the end of the stream.
+    pub(super) async fn receive(&mut self) -> Option<(u8, Vec<u8>)> {
+        tokio::time::timeout(PATIENCE, self.receive_without_end()).await.expect("something comes")
+    }
+
+    async fn receive_without_end(&mut self) -> Option<(u8, Vec<u8>)> {
+        let first = self.stream.read_u8().await.ok()?;
+        let (mut length, mut shift) = (0, 0);
+        loop {
+            let byte = self.stream.read_u8().await.ok()?;
+            length |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).await.ok()?;
+        Some((first, body))
+    }
+
+    /// DISCONNECT with this reason, and then the end.
+    pub(super) async fn is_cut(&mut self, reason: u8) {
+        let (first, body) = self.receive().await.expect("a last word");
+        assert_eq!((first, body.first().copied()), (0xe0, Some(reason)));
+        assert_eq!(self.receive().await, None);
+    }
+}
+
+fn short(length: usize) -> u8 {
+    u8::try_from(length).expect("short")
+}
+
+fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+    let mut packet = vec![first];
+    let mut length = body.len();
+    loop {
+        let low = u8::try_from(length % 128).expect("below 128");
+        length /= 128;
+        packet.push(if length > 0 { low | 0x80 } else { low });
+        if length == 0 {
+            break;
+        }
+    }
+    packet.extend(body);
+    packet
+}

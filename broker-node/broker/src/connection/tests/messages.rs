@@ -1,0 +1,78 @@
+use super::bench::Bench;
+use crate::config::Limits;
+use crate::gate::Shut;
+use crate::tls::tests::certificates::setting;
+
+fn bench() -> Bench {
+    Bench::new(Limits::default(), [setting("client_certificate", "optional")])
+}
+
+#[tokio::test]
+async fn a_message_reaches_its_subscribers_before_it_is_acknowledged() {
+    let bench = bench();
+    let (mut one, mut two) = (bench.tcp("one").await, bench.tcp("two").await);
+    assert_eq!(one.subscribe("meters/+/state").await, 1);
+    assert_eq!(one.subscribe("meters/7/#").await, 1);
+    two.publish("meters/7/state", b"on").await;
+    assert_eq!(two.receive().await, Some((0x40, vec![0, 9])), "PUBACK, success");
+    let (first, body) = one.receive().await.expect("one copy");
+    assert_eq!((first, &body[body.len() - 2..]), (0x32, &b"on"[..]));
+    one.ping().await;
+    two.publish("elsewhere", b"x").await;
+    assert_eq!(two.receive().await, Some((0x40, vec![0, 9, 0x10])), "PUBACK, no matching subscribers");
+}
+
+#[tokio::test]
+async fn a_large_message_passes_whole() {
+    let bench = bench();
+    let (mut one, mut two) = (bench.tcp("one").await, bench.tcp("two").await);
+    one.subscribe("t").await;
+    let payload: Vec<u8> = (0..500_000_u32).map(|n| n.to_be_bytes()[3]).collect();
+    two.publish("t", &payload).await;
+    let (_, body) = one.receive().await.expect("it comes");
+    assert_eq!(&body[body.len() - payload.len()..], payload);
+}
+
+#[tokio::test]
+async fn what_leaves_takes_its_subscriptions_along() {
+    let bench = bench();
+    let mut one = bench.tcp("one").await;
+    one.subscribe("a").await;
+    one.subscribe("b/+").await;
+    let space = bench.node.router.space(&revoq_credentials::TenantName::default());
+    assert_eq!(space.len(), (2, 1));
+    drop(one);
+    bench.until("an empty table", |_| space.len() == (0, 0)).await;
+    bench.until("an empty registry", |node| node.registry.len() == 0 && node.claims.len() == 0).await;
+    bench.until("no socket", |node| node.metrics.connections.get() == 0).await;
+}
+
+#[tokio::test]
+async fn one_client_one_session() {
+    let bench = bench();
+    let mut one = bench.tcp("same").await;
+    let mut two = bench.tcp("same").await;
+    one.is_cut(0x8e).await;
+    two.ping().await;
+    bench.until("one session", |node| node.registry.len() == 1 && node.claims.len() == 1).await;
+    assert_eq!(bench.node.metrics.cuts(Shut::TakenOver).get(), 1);
+}
+
+#[tokio::test]
+async fn a_client_without_an_id_gets_one() {
+    let bench = bench();
+    let (mut one, mut two) = (bench.tcp("").await, bench.tcp("").await);
+    one.ping().await;
+    two.ping().await;
+    assert_eq!(bench.node.claims.len(), 2);
+}
+
+#[tokio::test]
+async fn draining_tells_everybody_and_takes_nobody() {
+    let bench = bench();
+    let mut one = bench.tcp("one").await;
+    assert_eq!(bench.node.drain(), 1);
+    one.is_cut(0x8b).await;
+    assert_eq!(bench.node.unready(), Some("the node is shutting down"));
+    bench.until("a closed port", |_| std::net::TcpStream::connect(bench.tcp).is_err()).await;
+}

@@ -1,0 +1,6 @@
+//! Whole connections over loopback, against a node whose view the test holds in its hands.
+
+mod bench;
+mod cuts;
+mod handshakes;
+mod messages;

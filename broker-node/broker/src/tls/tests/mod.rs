@@ -1,0 +1,146 @@
+pub(crate) mod certificates;
+mod handshakes;
+mod resumption;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use revoq_credentials::View;
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConfig, ServerConnection,
+    SignatureScheme, SupportedProtocolVersion,
+};
+
+use super::*;
+use certificates::{Leaf, self_signed_ca};
+
+/// A node's side of TLS, in memory.
+pub(crate) struct Side {
+    pub(crate) view: Arc<ArcSwap<View>>,
+    pub(crate) trust: Arc<Trust>,
+    pub(crate) tickets: Arc<Tickets>,
+    pub(crate) config: Arc<ServerConfig>,
+}
+
+impl Side {
+    pub(crate) fn new(view: View) -> Side {
+        let algorithms = provider().signature_verification_algorithms;
+        let trust = Arc::new(Trust::new(algorithms, 100));
+        trust.update(&view);
+        let view = Arc::new(ArcSwap::from_pointee(view));
+        let verifier = Verifier::new(view.clone(), trust.clone(), algorithms);
+        let (tickets, certificate) = (Arc::<Tickets>::default(), Arc::<ServerCertificate>::default());
+        let leaf = self_signed_ca();
+        let certified = CertifiedKey::from_der(leaf.chain(), leaf.key(), &provider()).expect("they fit");
+        certificate.set(certified);
+        let config =
+            server_config(Arc::new(verifier), tickets.clone(), certificate).expect("a configuration");
+        Side { view, trust, tickets, config: Arc::new(config) }
+    }
+
+    pub(crate) fn publish(&self, view: View) {
+        self.trust.update(&view);
+        self.view.store(Arc::new(view));
+    }
+}
+
+/// A client that trusts any server, as this is not about servers.
+pub(crate) fn client(leaf: Option<&Leaf>, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[version])
+        .expect("a version")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anyone))
+        .with_no_client_auth();
+    if let Some(leaf) = leaf {
+        config.client_auth_cert_resolver = resolver(leaf.chain(), leaf);
+    }
+    config.resumption = Resumption::in_memory_sessions(8);
+    Arc::new(config)
+}
+
+/// Shows a chain and signs with a key, without looking whether they fit, or whether the certificate is to rustls's taste.
+pub(crate) fn resolver(chain: Vec<CertificateDer<'static>>, key: &Leaf) -> Arc<SingleCertAndKey> {
+    let key = provider().key_provider.load_private_key(key.key()).expect("a key");
+    Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)))
+}
+
+/// A handshake in memory: the server's end, or the errors of both sides (server's, client's).
+pub(crate) fn connect(
+    side: &Side,
+    client: &Arc<ClientConfig>,
+) -> Result<ServerConnection, (Error, Option<Error>)> {
+    let name = ServerName::try_from("localhost").expect("a name");
+    let mut client = ClientConnection::new(client.clone(), name).expect("a client");
+    let mut server = ServerConnection::new(side.config.clone()).expect("a server");
+    let mut failed = None;
+    for _ in 0..10 {
+        let mut wire = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut wire).expect("memory takes it");
+        }
+        let mut wire = &wire[..];
+        while !wire.is_empty() && failed.is_none() {
+            server.read_tls(&mut wire).expect("memory gives it");
+            failed = server.process_new_packets().err();
+        }
+        let mut wire = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut wire).expect("memory takes it");
+        }
+        let mut wire = &wire[..];
+        while !wire.is_empty() {
+            client.read_tls(&mut wire).expect("memory gives it");
+            if let Err(error) = client.process_new_packets() {
+                return Err((failed.unwrap_or(Error::HandshakeNotComplete), Some(error)));
+            }
+        }
+        if let Some(failed) = failed {
+            return Err((failed, None));
+        }
+    }
+    assert!(!server.is_handshaking() && !client.is_handshaking(), "the handshake does not end");
+    Ok(server)
+}
+
+#[derive(Debug)]
+struct Anyone;
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
