@@ -170,7 +170,7 @@ impl ControlChannel {
                 }
             }
             if Instant::now() + pause >= deadline {
-                return Err(unanswered(failures));
+                return Err(unanswered(&failures));
             }
             sleep(pause).await;
             pause = (pause * 2).min(ROUND_PAUSE_MAX);
@@ -178,14 +178,13 @@ impl ControlChannel {
     }
 }
 
-/// One status for all: the replicas' own words when they agree, else each with its address.
-fn unanswered(mut failures: Vec<(&str, Status)>) -> Status {
-    if failures.len() == 1 {
-        let (address, status) = failures.remove(0);
-        return Status::new(status.code(), format!("{address}: {}", reason(&status)));
-    }
-    let each: Vec<String> = failures.iter().map(|(a, s)| format!("{a}: {}", reason(s))).collect();
-    Status::unavailable(format!("no replica answered: {}", each.join("; ")))
+/// One status for all, with each replica's own words. Whatever they failed with, nothing was changed: a request
+/// that may have changed something is not sent again, and its status is returned as it is.
+fn unanswered(failures: &[(&str, Status)]) -> Status {
+    let each: Vec<String> =
+        failures.iter().map(|(address, status)| format!("{address}: {}", reason(status))).collect();
+    let each = each.join("; ");
+    Status::unavailable(if failures.len() == 1 { each } else { format!("no replica answered: {each}") })
 }
 
 /// The innermost cause: "Connection refused" says more than "transport error".
