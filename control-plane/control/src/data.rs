@@ -100,7 +100,9 @@ impl DataFolder {
         }
         let text = self.read(NODE)?;
         let member = toml::from_str(&text);
-        member.map(Some).map_err(|error| Error::corrupt(self.path.join(NODE).display().to_string(), error.message()))
+        member
+            .map(Some)
+            .map_err(|error| Error::corrupt(self.path.join(NODE).display().to_string(), error.message()))
     }
 
     pub(crate) fn write_identity(&self, identity: &Identity) -> Result<(), Error> {
@@ -203,8 +205,7 @@ mod tests {
         assert_eq!(data.member()?, None);
         let key = KeyEncryptionKey::generate()?;
         let text = |text: &str| text.to_owned();
-        let identity =
-            Identity { certificates_pem: text("c"), key_pem: text("k"), authority_pem: text("a") };
+        let identity = Identity { certificates_pem: text("c"), key_pem: text("k"), authority_pem: text("a") };
         data.write_key_encryption_key(&key)?;
         data.write_identity(&identity)?;
         data.write_administrator("bundle")?;

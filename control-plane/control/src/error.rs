@@ -131,8 +131,11 @@ impl Error {
 
 /// At most 64 characters, without control characters.
 pub(crate) fn shortened(value: &str) -> String {
-    let mut short: String =
-        value.chars().take(VALUE_CHARACTERS_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let mut short: String = value
+        .chars()
+        .take(VALUE_CHARACTERS_MAX)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
     if value.chars().nth(VALUE_CHARACTERS_MAX).is_some() {
         short.push('…');
     }

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use revoq_credentials::{
-    Administrator, Fingerprint, Millis, Node, NodeId, NodeKind, Operation, Role, x509,
-};
+use revoq_credentials::{Administrator, Fingerprint, Millis, Node, NodeId, NodeKind, Operation, Role, x509};
 use revoq_proto::client::Identity;
 use revoq_proto::context::Bundle;
 use revoq_proto::pem;

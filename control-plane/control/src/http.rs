@@ -102,7 +102,8 @@ fn certificate(found: Result<Option<Vec<u8>>, Error>) -> Response {
         Ok(None) => (StatusCode::NOT_FOUND, "no such authority\n").into_response(),
         Err(error) => {
             tracing::error!(%error, "cannot read an authority");
-            (StatusCode::INTERNAL_SERVER_ERROR, "internal error; the replica's log says more\n").into_response()
+            (StatusCode::INTERNAL_SERVER_ERROR, "internal error; the replica's log says more\n")
+                .into_response()
         }
     }
 }

@@ -43,6 +43,7 @@ pub use clock::Clock;
 pub use config::{Args, Config, ENVIRONMENT_PREFIX, Join, Limits, Timings};
 pub use error::Error;
 pub use replica::Replica;
+pub use revoq_consensus::Status;
 pub use revoq_credentials::NodeKind;
 pub use seal::{KEY_ENCRYPTION_KEY_LEN, KeyEncryptionKey, Seal};
 pub use tickets::{fresh_ticket_keys, open_ticket_keys};

@@ -66,7 +66,11 @@ impl Metrics {
         registry.register("handshakes", "TLS handshakes of the gRPC listener", handshakes.clone());
         registry.register("calls", "gRPC calls that were let in", calls.clone());
         registry.register("refusals", "gRPC calls refused for who the caller is", refusals.clone());
-        registry.register("certificates_issued", "Certificates of devices signed here", certificates_issued.clone());
+        registry.register(
+            "certificates_issued",
+            "Certificates of devices signed here",
+            certificates_issued.clone(),
+        );
         let gauges = Gauges::default();
         for (name, help, gauge) in [
             ("leader", "1 on the leader", &gauges.leader),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use revoq_consensus::{Group, Store};
+use revoq_consensus::{Status, Store};
 use revoq_credentials::{NodeKind, query};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -37,6 +37,8 @@ pub(crate) const GROUP: u32 = 0;
 /// How long a start waits for the state of a cluster that was just joined.
 const CATCH_UP: Duration = Duration::from_secs(30);
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(20);
+/// How long a stop waits for the last call to let go of the state.
+const RELEASE: Duration = Duration::from_secs(5);
 
 /// A running replica. Stop it with [`Replica::shutdown`].
 pub struct Replica {
@@ -47,6 +49,7 @@ pub struct Replica {
     api: Api,
     plane: Arc<Plane>,
     health: Arc<Health>,
+    store: Store,
     shutdown: CancellationToken,
     servers: Vec<JoinHandle<()>>,
 }
@@ -99,7 +102,8 @@ impl Replica {
         let tls = TlsAcceptor::from(Arc::new(tls::server(&identity)?));
         let store = Store::open(data.state())?;
         let dial = Arc::new(MutualTls::new(identity));
-        let plane = Plane::start(group(config, &member), &store, dial, key_encryption_key.clone(), clock).await?;
+        let plane =
+            Plane::start(group(config, &member), &store, dial, key_encryption_key.clone(), clock).await?;
         let access = Arc::new(Access::new(plane.clone(), metrics.clone()));
         let api = Api::new(plane.clone(), access.clone(), key_encryption_key, metrics.clone());
         let health = Health::new(plane.clone());
@@ -123,12 +127,12 @@ impl Replica {
             http_address = Some(bound);
         }
         let drain = config.timings.drain;
-        Ok(Replica { address, http_address, data, drain, api, plane, health, shutdown, servers })
+        Ok(Replica { address, http_address, data, drain, api, plane, health, store, shutdown, servers })
     }
 
     /// Makes the cluster: from here on it exists.
     async fn found(&self, member: &Member, initialize: revoq_credentials::Operation) -> Result<(), Error> {
-        self.group().bootstrap(&member.address).await?;
+        self.plane.group.bootstrap(&member.address).await?;
         self.plane.propose(&Caller::Local.to_string(), initialize).await??;
         self.data.complete(member)?;
         info!(
@@ -144,7 +148,8 @@ impl Replica {
     async fn catch_up(&self) {
         let arrived = async {
             loop {
-                let founded = self.plane.stale_read().is_ok_and(|state| matches!(query::cluster(&state), Ok(Some(_))));
+                let founded =
+                    self.plane.stale_read().is_ok_and(|state| matches!(query::cluster(&state), Ok(Some(_))));
                 if founded && self.health.unready().is_none() {
                     return;
                 }
@@ -152,7 +157,9 @@ impl Replica {
             }
         };
         if timeout(CATCH_UP, arrived).await.is_err() {
-            warn!("joined, but the cluster has not sent its state yet: can the other replicas reach this one?");
+            warn!(
+                "joined, but the cluster has not sent its state yet: can the other replicas reach this one?"
+            );
         }
     }
 
@@ -176,9 +183,14 @@ impl Replica {
         self.health.unready().is_none()
     }
 
-    /// The replicated group.
-    pub fn group(&self) -> &Group<crate::machine::Credentials> {
-        &self.plane.group
+    /// Whether it leads, as far as it knows.
+    pub fn is_leader(&self) -> bool {
+        self.plane.group.leadership().borrow().is_leader
+    }
+
+    /// How it stands in the replicated group.
+    pub fn status(&self) -> Status {
+        self.plane.group.status()
     }
 
     /// A token with which nodes can join; `uses` without a number: without limit (brokers only).
@@ -191,16 +203,23 @@ impl Replica {
         Ok(self.api.new_join_token(&Caller::Local, kind, uses, ttl).await?.0)
     }
 
-    /// Stops: unready first, then no new connections; another replica takes the lead over.
-    pub async fn shutdown(mut self) {
-        self.health.drain();
-        self.shutdown.cancel();
-        self.plane.shutdown().await;
-        for server in self.servers.drain(..) {
-            let mut server = server;
-            if timeout(self.drain, &mut server).await.is_err() {
+    /// Stops: unready first, then no new connections; another replica takes the lead over. Its files are released
+    /// when this returns.
+    pub async fn shutdown(self) {
+        let Replica { health, shutdown, plane, servers, api, store, drain, .. } = self;
+        health.drain();
+        shutdown.cancel();
+        plane.shutdown().await;
+        for mut server in servers {
+            if timeout(drain, &mut server).await.is_err() {
                 server.abort();
+                // Aborted, and waited for: what it held is released.
+                let _ = server.await;
             }
+        }
+        drop((api, health, plane));
+        if timeout(RELEASE, store.close()).await.is_err() {
+            warn!("calls that do not end still hold the replica's files");
         }
         info!("replica stopped");
     }

@@ -29,11 +29,7 @@ pub(crate) const TABLE: &[(&str, &[(&str, Requirement)])] = &[
     ),
     (
         "revoq.v1.Administrators",
-        &[
-            ("Issue", AtLeast(Administrator)),
-            ("List", AtLeast(Auditor)),
-            ("Remove", AtLeast(Administrator)),
-        ],
+        &[("Issue", AtLeast(Administrator)), ("List", AtLeast(Auditor)), ("Remove", AtLeast(Administrator))],
     ),
     ("revoq.v1.Tenants", &[("Create", AtLeast(Administrator)), ("List", AtLeast(Auditor))]),
     (
@@ -74,15 +70,13 @@ pub(crate) const TABLE: &[(&str, &[(&str, Requirement)])] = &[
     ("revoq.v1.Audit", &[("List", AtLeast(Auditor))]),
     (
         "revoq.v1.Node",
-        &[
-            ("Join", Anyone),
-            ("Watch", Broker),
-            ("LookUp", Broker),
-            ("IssueServerCertificate", Broker),
-        ],
+        &[("Join", Anyone), ("Watch", Broker), ("LookUp", Broker), ("IssueServerCertificate", Broker)],
     ),
     ("revoq.v1.Raft", &[("Call", Replica), ("Snapshot", Replica)]),
-    ("revoq.v1.Peer", &[("Liaise", Replica), ("Fence", Replica), ("Sessions", Replica), ("Brokers", Replica)]),
+    (
+        "revoq.v1.Peer",
+        &[("Liaise", Replica), ("Fence", Replica), ("Sessions", Replica), ("Brokers", Replica)],
+    ),
     ("grpc.health.v1.Health", &[("Check", Anyone), ("List", Anyone), ("Watch", Anyone)]),
     ("grpc.reflection.v1.ServerReflection", &[("ServerReflectionInfo", Anyone)]),
     ("grpc.reflection.v1alpha.ServerReflection", &[("ServerReflectionInfo", Anyone)]),
@@ -162,7 +156,9 @@ mod tests {
         let anyone: Vec<_> = TABLE
             .iter()
             .filter(|(service, _)| service.starts_with("revoq."))
-            .flat_map(|(service, methods)| methods.iter().map(move |(method, needs)| (*service, *method, *needs)))
+            .flat_map(|(service, methods)| {
+                methods.iter().map(move |(method, needs)| (*service, *method, *needs))
+            })
             .filter(|(_, _, needs)| *needs == Anyone)
             .map(|(service, method, _)| format!("{service}/{method}"))
             .collect();

@@ -49,7 +49,8 @@ pub(crate) fn serve(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let failed = |error: tonic_reflection::server::Error| Error::Transport(error.to_string());
-    let (current, older) = (reflection().build_v1().map_err(failed)?, reflection().build_v1alpha().map_err(failed)?);
+    let (current, older) =
+        (reflection().build_v1().map_err(failed)?, reflection().build_v1alpha().map_err(failed)?);
     let peer = PeerServer::new(PeerService::new(services.plane.clone()))
         .max_decoding_message_size(GRPC_MESSAGE_MAX)
         .max_encoding_message_size(GRPC_MESSAGE_MAX);

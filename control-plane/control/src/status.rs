@@ -58,9 +58,10 @@ fn refused(refusal: &Refusal) -> Code {
 
 fn replicated(error: &Consensus) -> Code {
     match error {
-        Consensus::NoLeader | Consensus::NotLeader { .. } | Consensus::Stopped(_) | Consensus::Late { .. } => {
-            Code::Unavailable
-        }
+        Consensus::NoLeader
+        | Consensus::NotLeader { .. }
+        | Consensus::Stopped(_)
+        | Consensus::Late { .. } => Code::Unavailable,
         Consensus::Unknown(_) => Code::Unknown,
         Consensus::Refused { .. } => Code::ResourceExhausted,
         Consensus::Compacted { .. } => Code::OutOfRange,

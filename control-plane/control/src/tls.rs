@@ -45,7 +45,8 @@ fn tls(error: rustls::Error) -> Error {
 }
 
 fn certificates(what: &str, text: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let list = pem::decode_all(what, pem::CERTIFICATE, text).map_err(|error| Error::Tls(error.to_string()))?;
+    let list =
+        pem::decode_all(what, pem::CERTIFICATE, text).map_err(|error| Error::Tls(error.to_string()))?;
     Ok(list.into_iter().map(CertificateDer::from).collect())
 }
 

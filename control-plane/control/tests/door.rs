@@ -108,7 +108,10 @@ async fn brokers_join_look_up_and_get_server_certificates() -> Result<()> {
     };
     let mut anonymous = NodeClient::new(replicas.channel_as(0, &replicas.anonymous()?)?);
     let joined = anonymous.join(join.clone()).await?.into_inner();
-    ensure!(joined.node > 1 && joined.key_encryption_key.is_empty() && joined.replicas.is_empty(), "{joined:?}");
+    ensure!(
+        joined.node > 1 && joined.key_encryption_key.is_empty() && joined.replicas.is_empty(),
+        "{joined:?}"
+    );
     let forged = v1::JoinRequest { token: format!("{}x", &join.token[..join.token.len() - 1]), ..join };
     ensure!(anonymous.join(forged).await.is_err(), "a token of another secret");
 
@@ -119,11 +122,16 @@ async fn brokers_join_look_up_and_get_server_certificates() -> Result<()> {
     ensure!(node.look_up(unknown).await?.into_inner().certificate.is_none());
     let leaf = CertificateParams::default().self_signed(&KeyPair::generate()?)?.der().to_vec();
     let mut certificates = CertificatesClient::new(replicas.channel(0)?);
-    let register =
-        v1::RegisterCertificateRequest { tenant: TENANT.into(), device: "odd".into(), certificate: leaf.into() };
-    let registered = certificates.register(register.clone()).await?.into_inner().certificate.context("a leaf")?;
+    let register = v1::RegisterCertificateRequest {
+        tenant: TENANT.into(),
+        device: "odd".into(),
+        certificate: leaf.into(),
+    };
+    let registered =
+        certificates.register(register.clone()).await?.into_inner().certificate.context("a leaf")?;
     refused(certificates.register(register).await, Code::AlreadyExists, &["odd"])?;
-    let found = node.look_up(v1::LookUpRequest { fingerprint: registered.fingerprint.clone() }).await?.into_inner();
+    let found =
+        node.look_up(v1::LookUpRequest { fingerprint: registered.fingerprint.clone() }).await?.into_inner();
     ensure!(found.certificate.is_some_and(|found| found.id == registered.id));
     ensure!(found.effective == i32::from(v1::State::Inactive));
 
@@ -139,7 +147,11 @@ async fn brokers_join_look_up_and_get_server_certificates() -> Result<()> {
     refused(listing, Code::PermissionDenied, &["broker-1", "a broker node"])?;
     let mut as_administrator = NodeClient::new(replicas.channel(0)?);
     let look_up = v1::LookUpRequest { fingerprint: registered.fingerprint };
-    refused(as_administrator.look_up(look_up).await, Code::PermissionDenied, &["Node.LookUp", "a broker node"])?;
+    refused(
+        as_administrator.look_up(look_up).await,
+        Code::PermissionDenied,
+        &["Node.LookUp", "a broker node"],
+    )?;
     replicas.stop().await;
     Ok(())
 }
@@ -160,7 +172,9 @@ async fn messages_have_a_limit() -> Result<()> {
 
 async fn get(address: SocketAddr, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+        .await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer)

@@ -21,7 +21,8 @@ fn by_id(id: &str) -> v1::Selector {
 }
 
 async fn create_authority(replicas: &Replicas, n: usize, name: &str) -> Result<v1::Authority> {
-    let request = v1::CreateAuthorityRequest { tenant: TENANT.into(), name: name.into(), ..Default::default() };
+    let request =
+        v1::CreateAuthorityRequest { tenant: TENANT.into(), name: name.into(), ..Default::default() };
     let answer = AuthoritiesClient::new(replicas.channel(n)?).create(request).await?.into_inner();
     answer.authority.context("an authority")
 }
@@ -95,7 +96,7 @@ async fn changes_through_any_replica_survive_a_restart() -> Result<()> {
     until("all digests are equal", async || {
         let mut seen = Vec::new();
         for n in 0..3 {
-            let status = replicas.get(n).group().status();
+            let status = replicas.get(n).status();
             seen.push((status.applied, status.digest));
         }
         Ok((seen[0] == seen[1] && seen[1] == seen[2]).then_some(()))
@@ -114,20 +115,21 @@ async fn joining_needs_a_good_token_and_removal_ends_a_membership() -> Result<()
     let token = cluster.create_join_token(token).await?.into_inner().token;
     let third = replicas.join(2, token.clone()).await?;
     until("the third votes", async || {
-        let status = third.group().status();
+        let status = third.status();
         Ok(status.members.iter().filter(|member| member.voter).count().eq(&3).then_some(()))
     })
     .await?;
     let again = replicas.join(3, token).await.err().context("a token that is used up")?;
     ensure!(again.to_string().contains("join token"), "{again}");
-    let broker = replicas.get(0).create_join_token(NodeKind::Broker, None, std::time::Duration::from_secs(9)).await?;
+    let broker =
+        replicas.get(0).create_join_token(NodeKind::Broker, None, std::time::Duration::from_secs(9)).await?;
     let wrong = replicas.join(4, broker).await.err().context("a broker's token")?;
     ensure!(wrong.to_string().contains("join token"), "{wrong}");
 
-    let node = third.group().status().node;
+    let node = third.status().node;
     cluster.remove_node(v1::RemoveNodeRequest { node }).await?;
     until("two are left", async || {
-        let status = replicas.get(0).group().status();
+        let status = replicas.get(0).status();
         Ok(status.members.iter().all(|member| member.node != node).then_some(()))
     })
     .await?;

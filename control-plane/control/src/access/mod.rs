@@ -76,7 +76,9 @@ impl Access {
         }
         let founded = query::cluster(&reader).map_err(|error| status(error.into()))?.is_some();
         if !founded && requirement != Requirement::Replica {
-            return Err(Status::unavailable("this replica has not caught up with the cluster yet; try another"));
+            return Err(Status::unavailable(
+                "this replica has not caught up with the cluster yet; try another",
+            ));
         }
         Err(Status::unauthenticated(format!(
             "the client certificate of \"{}\" (fingerprint {}) is not, or no longer, known to the cluster; {}",
@@ -129,11 +131,7 @@ fn administrator(reader: &dyn Reader, peer: &PeerCertificate) -> Result<Option<C
     Ok(row.map(|row| Caller::Administrator { name: row.name, role: row.role }))
 }
 
-fn node(
-    reader: &dyn Reader,
-    peer: &PeerCertificate,
-    kind: NodeKind,
-) -> Result<Option<Caller>, ReadError> {
+fn node(reader: &dyn Reader, peer: &PeerCertificate, kind: NodeKind) -> Result<Option<Caller>, ReadError> {
     let row = query::node_by_fingerprint(reader, &peer.fingerprint)?.filter(|row| row.kind == kind);
     Ok(row.map(|row| match kind {
         NodeKind::Broker => Caller::Broker { node: row.id, name: row.name },

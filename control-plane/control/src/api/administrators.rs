@@ -63,7 +63,8 @@ impl Api {
             now: self.now(),
             ttl_ms: Some(ttl_ms),
         })?;
-        let not_after = x509::parse(&certificates[0]).map_err(|error| Error::Signing(error.to_string()))?.not_after;
+        let not_after =
+            x509::parse(&certificates[0]).map_err(|error| Error::Signing(error.to_string()))?.not_after;
         let fingerprint = Fingerprint::of(&certificates[0]);
         let administrator = Administrator { name, role, fingerprint, not_after };
         let outcome = self.change(caller, Operation::AddAdministrator { administrator }).await?;

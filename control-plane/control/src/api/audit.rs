@@ -23,7 +23,8 @@ impl Api {
         let reader = self.read().await?;
         // Entries are numbered: the next page begins after the last number.
         let read = |rows| Ok(Page { items: query::audit(&reader, request.after, rows)?, next: None });
-        let (entries, _) = pages::fit(pages::size(request.page_size), read, |entry| v1::AuditEntry::from(entry))?;
+        let (entries, _) =
+            pages::fit(pages::size(request.page_size), read, |entry| v1::AuditEntry::from(entry))?;
         let last = query::audit_head(&reader)?.map_or(0, |head| head.number);
         Ok(v1::ListAuditResponse { entries, revision: reader.applied(), last })
     }

@@ -4,9 +4,9 @@ use revoq_credentials::{
     Authority, AuthorityName, Fingerprint, Millis, Operation, Status as Standing, TenantName, query,
 };
 use revoq_proto::convert::parse;
+use revoq_proto::pem;
 use revoq_proto::v1;
 use revoq_proto::v1::authorities_server::Authorities;
-use revoq_proto::pem;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::devices::found_tenant;
@@ -65,7 +65,8 @@ impl Api {
         let now = self.now();
         let ttl_ms = ttl(request.ttl_ms, AUTHORITY_TTL_MS, TTL_MAX_MS)?;
         let not_after = seconds(now.plus(ttl_ms));
-        let profile = AuthorityProfile { common_name, not_before: not_before(now), not_after, path_length: 0 };
+        let profile =
+            AuthorityProfile { common_name, not_before: not_before(now), not_after, path_length: 0 };
         let made = self.signer.new_authority(&profile, None)?;
         self.add_authority(caller, row(tenant, name, made.certificate, Some(made.sealed_key), now)?).await
     }
@@ -120,8 +121,8 @@ impl Api {
         let tenant: TenantName = parse("tenant", &request.tenant)?;
         let name: AuthorityName = parse("name", &request.name)?;
         let authority = query::authority(&self.plane.stale_read()?, &tenant, &name)?;
-        let authority =
-            authority.ok_or_else(|| Error::NotFound { what: "authority", value: format!("{tenant}/{name}") })?;
+        let authority = authority
+            .ok_or_else(|| Error::NotFound { what: "authority", value: format!("{tenant}/{name}") })?;
         Ok(v1::AuthorityRootResponse { certificate: authority.der.into() })
     }
 }

@@ -56,10 +56,7 @@ impl Certificates for Api {
         answer(self.show_certificate(request.into_inner()).await)
     }
 
-    async fn explain(
-        &self,
-        request: Request<v1::Selector>,
-    ) -> Result<Response<v1::ExplainResponse>, Status> {
+    async fn explain(&self, request: Request<v1::Selector>) -> Result<Response<v1::ExplainResponse>, Status> {
         answer(self.explain_certificate(request.into_inner()).await)
     }
 }
@@ -171,7 +168,8 @@ impl Api {
         found_tenant(&reader, &tenant)?;
         let read = |rows| query::list_certificates(&reader, &tenant, &filter, rows, token.as_ref());
         let rows = pages::size(request.page_size);
-        let (certificates, next_page_token) = pages::fit(rows, read, |certificate| v1::Certificate::from(certificate))?;
+        let (certificates, next_page_token) =
+            pages::fit(rows, read, |certificate| v1::Certificate::from(certificate))?;
         Ok(v1::ListCertificatesResponse { certificates, next_page_token, revision: reader.applied() })
     }
 
@@ -187,11 +185,13 @@ pub(super) fn one(reader: &dyn Reader, selector: &Selector) -> Result<Certificat
         return Err(Error::invalid("selector", selector, "name one certificate"));
     };
     match certificates.as_slice() {
-        [certificate] => query::certificate_by_id(reader, &certificate.id)?
-            .ok_or_else(|| Error::corrupt("an index", format!("certificate {} is not there", certificate.id))),
+        [certificate] => query::certificate_by_id(reader, &certificate.id)?.ok_or_else(|| {
+            Error::corrupt("an index", format!("certificate {} is not there", certificate.id))
+        }),
         [] => Err(Error::NotFound { what: "certificate of", value: selector.to_string() }),
         several => {
-            let remedy = format!("it names {} certificates: name one, by its id or fingerprint", several.len());
+            let remedy =
+                format!("it names {} certificates: name one, by its id or fingerprint", several.len());
             Err(Error::invalid("selector", selector, remedy))
         }
     }

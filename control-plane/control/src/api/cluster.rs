@@ -110,7 +110,11 @@ impl Api {
         ttl: Duration,
     ) -> Result<(String, Millis), Error> {
         if kind == NodeKind::Replica && uses.is_none() {
-            return Err(Error::invalid("uses", 0, "a token for replicas needs a number of uses, for example 1"));
+            return Err(Error::invalid(
+                "uses",
+                0,
+                "a token for replicas needs a number of uses, for example 1",
+            ));
         }
         let mut secret = [0; 32];
         rand::fill(&mut secret).map_err(|_| Error::Randomness)?;

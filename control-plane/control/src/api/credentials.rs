@@ -42,7 +42,8 @@ impl Credentials for Api {
             let remedy = format!("at most {COMMENT_BYTES_MAX} bytes");
             return Err(Error::invalid("comment", request.comment, remedy).into());
         }
-        let operation = Operation::Transition { selector: selector.clone(), transition, comment: request.comment };
+        let operation =
+            Operation::Transition { selector: selector.clone(), transition, comment: request.comment };
         if request.dry_run {
             return answer(self.dry_run(&caller, operation).await);
         }
@@ -51,20 +52,14 @@ impl Credentials for Api {
 
     type FenceStream = Answers<v1::FenceUpdate>;
 
-    async fn fence(
-        &self,
-        request: Request<v1::FenceRequest>,
-    ) -> Result<Response<Self::FenceStream>, Status> {
+    async fn fence(&self, request: Request<v1::FenceRequest>) -> Result<Response<Self::FenceStream>, Status> {
         let updates = self.plane.fence(request.into_inner().revision).await?;
         Ok(Response::new(Box::pin(updates)))
     }
 
     type WatchStream = Answers<v1::Event>;
 
-    async fn watch(
-        &self,
-        request: Request<v1::WatchRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let after = match request.into_inner().revision {
             0 => self.plane.stale_read()?.applied(),
             revision => revision,
@@ -77,7 +72,8 @@ impl Credentials for Api {
 impl Api {
     fn permit_transition(&self, caller: &Caller, selector: &Selector) -> Result<(), Status> {
         let needed = roles::transition(selector);
-        let permitted = matches!(caller, Caller::Administrator { role, .. } if roles::suffices(*role, needed));
+        let permitted =
+            matches!(caller, Caller::Administrator { role, .. } if roles::suffices(*role, needed));
         if permitted {
             return Ok(());
         }

@@ -2,8 +2,8 @@
 
 use prost::Message;
 use revoq_credentials::{DeviceName, Operation, TenantName, query};
-use revoq_proto::convert::{labels, parse};
 use revoq_proto::convert::values::label;
+use revoq_proto::convert::{labels, parse};
 use revoq_proto::v1;
 use revoq_proto::v1::devices_server::Devices;
 use tonic::{Request, Response, Status, async_trait};
@@ -71,7 +71,8 @@ impl Api {
         let reader = self.read().await?;
         found_tenant(&reader, &tenant)?;
         let read = |rows| query::list_devices(&reader, &tenant, label, rows, token.as_ref());
-        let (devices, next_page_token) = pages::fit(pages::size(request.page_size), read, |device| v1::Device::from(device))?;
+        let (devices, next_page_token) =
+            pages::fit(pages::size(request.page_size), read, |device| v1::Device::from(device))?;
         Ok(v1::ListDevicesResponse { devices, next_page_token, revision: reader.applied() })
     }
 

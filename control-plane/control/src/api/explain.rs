@@ -1,7 +1,7 @@
 //! Would a certificate be let in now, and why (not)?
 
 use revoq_credentials::query::{self, Standing};
-use revoq_credentials::{Certificate, Millis, Reader, ReadError, State, Status};
+use revoq_credentials::{Certificate, Millis, ReadError, Reader, State, Status};
 use revoq_proto::v1;
 use revoq_proto::v1::explain_response::Check;
 
@@ -10,7 +10,10 @@ use super::certificates::one;
 use crate::error::Error;
 
 impl Api {
-    pub(super) async fn explain_certificate(&self, selector: v1::Selector) -> Result<v1::ExplainResponse, Error> {
+    pub(super) async fn explain_certificate(
+        &self,
+        selector: v1::Selector,
+    ) -> Result<v1::ExplainResponse, Error> {
         let reader = self.read().await?;
         let certificate = one(&reader, &selector.try_into()?)?;
         let checks = checks(&reader, &certificate, self.now())?;

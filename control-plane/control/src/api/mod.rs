@@ -96,7 +96,12 @@ impl Api {
     }
 
     /// What a change would do now, and changes nothing: the same code, its writes dropped.
-    fn rehearse(&self, reader: &StateReader, caller: &Caller, operation: Operation) -> Result<Applied, Error> {
+    fn rehearse(
+        &self,
+        reader: &StateReader,
+        caller: &Caller,
+        operation: Operation,
+    ) -> Result<Applied, Error> {
         let command = Command::new(caller.to_string(), self.now(), operation);
         Ok(revoq_credentials::apply(reader, Revision(reader.applied() + 1), &command)?)
     }
@@ -107,8 +112,9 @@ impl Api {
 
     /// The cluster authority, out of the replicated row.
     fn cluster_authority(&self, reader: &StateReader) -> Result<ClusterAuthority, Error> {
-        let cluster = revoq_credentials::query::cluster(reader)?
-            .ok_or_else(|| Error::Unavailable("this replica has not caught up with the cluster yet".to_owned()))?;
+        let cluster = revoq_credentials::query::cluster(reader)?.ok_or_else(|| {
+            Error::Unavailable("this replica has not caught up with the cluster yet".to_owned())
+        })?;
         ClusterAuthority::open(self.signer.clone(), &cluster)
     }
 }
@@ -127,7 +133,8 @@ fn ttl(ms: u64, default: u64, most: u64) -> Result<u64, Error> {
         0 => Ok(default),
         1_000.. if ms <= most => Ok(ms),
         _ => {
-            let remedy = format!("from 1,000 (a second) to {most} ({} days), or 0 for the default", most / DAY_MS);
+            let remedy =
+                format!("from 1,000 (a second) to {most} ({} days), or 0 for the default", most / DAY_MS);
             Err(Error::invalid("ttl_ms", ms, remedy))
         }
     }
@@ -137,7 +144,11 @@ fn ttl(ms: u64, default: u64, most: u64) -> Result<u64, Error> {
 fn common_name(text: &str) -> Result<&str, Error> {
     let length = text.chars().count();
     if length > crate::signer::SUBJECT_CHARACTERS_MAX || text.chars().any(char::is_control) {
-        return Err(Error::invalid("common_name", text, "at most 64 characters, none of them a control character"));
+        return Err(Error::invalid(
+            "common_name",
+            text,
+            "at most 64 characters, none of them a control character",
+        ));
     }
     Ok(text)
 }

@@ -3,9 +3,7 @@
 use std::pin::Pin;
 
 use revoq_consensus::StateReader;
-use revoq_credentials::{
-    Fingerprint, NewNode, NodeKind, NodeName, Operation, State, query,
-};
+use revoq_credentials::{Fingerprint, NewNode, NodeKind, NodeName, Operation, State, query};
 use revoq_proto::client::check_address;
 use revoq_proto::convert::{parse, values};
 use revoq_proto::token::JoinToken;
@@ -86,12 +84,16 @@ impl Api {
         let outcome = self.change(&actor, operation(Fingerprint::of(&certificates[0]))).await?;
         let node = outcome.node.ok_or_else(|| Error::corrupt("the outcome of a join", "it has no node"))?;
         let reader = self.read().await?;
-        self.joined(&reader, kind, v1::JoinResponse {
-            node: node.0,
-            certificates: certificates.into_iter().map(Into::into).collect(),
-            cluster_authority: authority.root().to_vec().into(),
-            ..Default::default()
-        })
+        self.joined(
+            &reader,
+            kind,
+            v1::JoinResponse {
+                node: node.0,
+                certificates: certificates.into_iter().map(Into::into).collect(),
+                cluster_authority: authority.root().to_vec().into(),
+                ..Default::default()
+            },
+        )
     }
 
     fn joined(
@@ -151,8 +153,9 @@ fn address(kind: NodeKind, address: &str) -> Result<Option<String>, Error> {
     if kind == NodeKind::Broker {
         return Ok(None);
     }
-    check_address(address)
-        .map_err(|_| Error::invalid("address", address, "the host:port at which other replicas reach this one"))?;
+    check_address(address).map_err(|_| {
+        Error::invalid("address", address, "the host:port at which other replicas reach this one")
+    })?;
     Ok(Some(address.to_owned()))
 }
 
@@ -184,7 +187,8 @@ mod tests {
 
     #[test]
     fn server_names_are_checked() {
-        let names = |list: &[&str]| server_names(&list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let names =
+            |list: &[&str]| server_names(&list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
         let good = names(&["localhost", "127.0.0.1", "*.example", "localhost"]).expect("good names");
         assert_eq!(good.len(), 3, "each once");
         for bad in [

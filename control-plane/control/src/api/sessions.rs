@@ -36,7 +36,10 @@ impl Sessions for Api {
 }
 
 impl Api {
-    async fn list_sessions(&self, request: v1::ListSessionsRequest) -> Result<v1::ListSessionsResponse, Error> {
+    async fn list_sessions(
+        &self,
+        request: v1::ListSessionsRequest,
+    ) -> Result<v1::ListSessionsResponse, Error> {
         let filter = self.session_filter(request.selector, request.client_id).await?;
         let filter = filter.unwrap_or(Filter::All(true));
         let limit = if request.limit == 0 { LIMIT } else { request.limit.min(LIMIT_MAX) };
@@ -53,8 +56,9 @@ impl Api {
         request: v1::DisconnectSessionsRequest,
     ) -> Result<v1::DisconnectSessionsResponse, Error> {
         let filter = self.session_filter(request.selector, request.client_id).await?;
-        let filter =
-            filter.ok_or_else(|| Error::invalid("selector", "", "name the sessions by a selector or a client_id"))?;
+        let filter = filter.ok_or_else(|| {
+            Error::invalid("selector", "", "name the sessions by a selector or a client_id")
+        })?;
         let (replies, missing) = self.plane.sessions(wire(filter), Action::Disconnect, 0).await;
         let sessions: Vec<_> = replies.iter().filter_map(count).collect();
         let ended: u64 = sessions.iter().map(|count| count.sessions).sum();
@@ -75,7 +79,9 @@ impl Api {
                 let selector = Selector::try_from(selector)?;
                 filter(&self.read().await?, &selector).map(Some)
             }
-            (Some(_), _) => Err(Error::invalid("client_id", client_id, "give a selector or a client_id, not both")),
+            (Some(_), _) => {
+                Err(Error::invalid("client_id", client_id, "give a selector or a client_id, not both"))
+            }
         }
     }
 }

@@ -133,7 +133,8 @@ fn build(args: &Args, values: &[Value]) -> Result<Config, Error> {
         config.set(&value.key, &value.value).map_err(|remedy| value.wrong(remedy))?;
     }
     let missing = |key: &str, remedy: &str| {
-        let origin = args.config.as_ref().map_or("configuration".to_owned(), |path| path.display().to_string());
+        let origin =
+            args.config.as_ref().map_or("configuration".to_owned(), |path| path.display().to_string());
         let (key, remedy) = (key.to_owned(), remedy.to_owned());
         Err(Error::Config { origin, key, value: String::new(), remedy })
     };
@@ -161,7 +162,12 @@ fn file(path: &Path) -> Result<Vec<Value>, Error> {
         let line = error.span().map_or(0, |span| text[..span.start].lines().count().max(1));
         let value = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
         let key = format!("line {line}");
-        Error::Config { origin: origin.clone(), key, value: shortened(value), remedy: error.message().to_owned() }
+        Error::Config {
+            origin: origin.clone(),
+            key,
+            value: shortened(value),
+            remedy: error.message().to_owned(),
+        }
     })?;
     let mut values = Vec::new();
     flatten(&origin, "", &table, &mut values)?;

@@ -7,7 +7,12 @@ fn token() -> String {
 }
 
 fn args() -> Args {
-    Args { name: Some("a".into()), data: Some("/d".into()), listen: Some("127.0.0.1:0".into()), ..Args::default() }
+    Args {
+        name: Some("a".into()),
+        data: Some("/d".into()),
+        listen: Some("127.0.0.1:0".into()),
+        ..Args::default()
+    }
 }
 
 fn load(file: &str, environment: &[(&str, &str)], args: Args) -> Result<Config, String> {
@@ -59,7 +64,10 @@ fn errors_name_origin_key_and_value() {
 fn origins_besides_the_file() {
     let environment = [("REVOQ_CONTROL_HTTP_LISTEN", "x")];
     let error = load("", &environment, args()).expect_err("environment");
-    assert!(error.starts_with("environment variable REVOQ_CONTROL_HTTP_LISTEN: http_listen = \"x\""), "{error}");
+    assert!(
+        error.starts_with("environment variable REVOQ_CONTROL_HTTP_LISTEN: http_listen = \"x\""),
+        "{error}"
+    );
     let error = load("", &[], Args { http_listen: Some("y".into()), ..args() }).expect_err("flag");
     assert!(error.starts_with("flag --http-listen: http_listen = \"y\""), "{error}");
     let error = load("", &[], Args { name: None, ..args() }).expect_err("name");

@@ -11,8 +11,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::profile::{not_before, seconds};
 use super::{
-    AuthorityProfile, FileSigner, Issuing, LeafProfile, PublicKey, San, Signer, Subject, Usage, issuer, random_serial,
-    signing,
+    AuthorityProfile, FileSigner, Issuing, LeafProfile, PublicKey, San, Signer, Subject, Usage, issuer,
+    random_serial, signing,
 };
 use crate::error::Error;
 
@@ -148,11 +148,7 @@ pub(crate) struct Founded {
 }
 
 /// Makes root and issuing authority.
-pub(crate) fn new_cluster_authority(
-    signer: &FileSigner,
-    name: &str,
-    now: Millis,
-) -> Result<Founded, Error> {
+pub(crate) fn new_cluster_authority(signer: &FileSigner, name: &str, now: Millis) -> Result<Founded, Error> {
     let profile = |common_name: String, ttl, path_length| AuthorityProfile {
         common_name,
         not_before: not_before(now),
@@ -168,7 +164,10 @@ pub(crate) fn new_cluster_authority(
     let below = profile(format!("{name} nodes and administrators"), ISSUING_TTL_MS, 0);
     let issuing = signer.new_authority(&below, Some(&parent))?;
     let sealed_authority_key = pack(&issuing.certificate, &issuing.sealed_key);
-    Ok(Founded { cluster: Cluster { name: name.to_owned(), authority_der: root, sealed_authority_key }, root_key })
+    Ok(Founded {
+        cluster: Cluster { name: name.to_owned(), authority_der: root, sealed_authority_key },
+        root_key,
+    })
 }
 
 fn end_of(certificate: &[u8]) -> Result<Millis, Error> {

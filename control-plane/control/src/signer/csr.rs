@@ -87,6 +87,7 @@ fn names(csr: &X509CertificationRequest<'_>) -> Result<Vec<San>, Error> {
 fn unwrap_pem(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let der = pem::der_or_pem(FIELD, pem::CERTIFICATE_REQUEST, bytes);
     // The older label, which some tools still write.
-    let der = der.or_else(|error| pem::der_or_pem(FIELD, "NEW CERTIFICATE REQUEST", bytes).map_err(|_| error));
+    let der =
+        der.or_else(|error| pem::der_or_pem(FIELD, "NEW CERTIFICATE REQUEST", bytes).map_err(|_| error));
     der.map_err(|error| Error::invalid(FIELD, "PEM", error.to_string()))
 }

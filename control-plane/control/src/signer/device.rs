@@ -6,8 +6,8 @@ use revoq_credentials::{
 };
 
 use super::{
-    Issuing, LeafProfile, NAMES_MAX, PublicKey, SUBJECT_CHARACTERS_MAX, San, Signer, Subject, Usage, not_before,
-    random_id, random_serial, seconds,
+    Issuing, LeafProfile, NAMES_MAX, PublicKey, SUBJECT_CHARACTERS_MAX, San, Signer, Subject, Usage,
+    not_before, random_id, random_serial, seconds,
 };
 use crate::error::Error;
 
@@ -100,7 +100,11 @@ pub(crate) fn parse(der: &[u8]) -> Result<Parsed, Error> {
 }
 
 /// The authority that is named, or the only one of the tenant that can sign now.
-fn authority(reader: &dyn Reader, tenant: &TenantName, name: Option<&AuthorityName>) -> Result<Authority, Error> {
+fn authority(
+    reader: &dyn Reader,
+    tenant: &TenantName,
+    name: Option<&AuthorityName>,
+) -> Result<Authority, Error> {
     let not_found = |what, value: String| Error::NotFound { what, value };
     query::tenant(reader, tenant)?.ok_or_else(|| not_found("tenant", tenant.to_string()))?;
     if let Some(name) = name {
@@ -166,7 +170,8 @@ fn not_after(authority: &Authority, ttl_ms: u64, now: Millis) -> Result<Millis, 
         _ if ttl_ms <= left => Ok(seconds(now.plus(ttl_ms))),
         _ => {
             let name = &authority.name;
-            let remedy = format!("authority {name} ends at {}: ask for at most {left}, or 0", authority.not_after);
+            let remedy =
+                format!("authority {name} ends at {}: ask for at most {left}, or 0", authority.not_after);
             Err(Error::invalid("ttl_ms", ttl_ms, remedy))
         }
     }

@@ -38,10 +38,7 @@ fn parse<'a>(what: &str, der: &'a [u8]) -> Result<X509Certificate<'a>, Error> {
 fn basics(certificate: &X509Certificate<'_>, leaf: &LeafProfile) -> Result<(), Error> {
     ensure(certificate.version().0 == 2, "version 3")?;
     ensure(certificate.raw_serial() == leaf.serial, "serial number")?;
-    ensure(
-        certificate.public_key().raw == leaf.public_key.subject_public_key_info().as_slice(),
-        "public key",
-    )
+    ensure(certificate.public_key().raw == leaf.public_key.subject_public_key_info().as_slice(), "public key")
 }
 
 fn validity(
@@ -65,7 +62,8 @@ fn subject(certificate: &X509Certificate<'_>, leaf: &LeafProfile) -> Result<(), 
     let common_names: Vec<_> = subject.iter_common_name().map(|name| name.as_str().ok()).collect();
     let organizations: Vec<_> = subject.iter_organization().map(|name| name.as_str().ok()).collect();
     let wanted = |name: &Option<String>| name.iter().map(|name| Some(name.clone())).collect::<Vec<_>>();
-    let owned = |names: Vec<Option<&str>>| names.into_iter().map(|n| n.map(str::to_owned)).collect::<Vec<_>>();
+    let owned =
+        |names: Vec<Option<&str>>| names.into_iter().map(|n| n.map(str::to_owned)).collect::<Vec<_>>();
     ensure(owned(common_names) == wanted(&leaf.subject.common_name), "subject common name")?;
     ensure(owned(organizations) == wanted(&leaf.subject.organization), "subject organization")
 }

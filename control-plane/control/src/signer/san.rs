@@ -51,8 +51,9 @@ impl San {
 
     /// What a CSR asks for. Names of other kinds are refused: they would be lost without a word.
     pub(crate) fn requested(field: &'static str, name: &GeneralName<'_>) -> Result<San, Error> {
-        let san = San::present(name)
-            .ok_or_else(|| Error::invalid(field, format!("{name:?}"), "ask for DNS, IP, URI or email names"))?;
+        let san = San::present(name).ok_or_else(|| {
+            Error::invalid(field, format!("{name:?}"), "ask for DNS, IP, URI or email names")
+        })?;
         san.check(field)?;
         Ok(san)
     }
@@ -78,7 +79,9 @@ impl San {
             return wrong("names are printable ASCII without spaces; write others in their ASCII form");
         }
         match self {
-            San::Dns(_) if !is_dns_name(name) => wrong("expected a DNS name, optionally with a first label *"),
+            San::Dns(_) if !is_dns_name(name) => {
+                wrong("expected a DNS name, optionally with a first label *")
+            }
             San::Uri(_) if name.to_ascii_lowercase().starts_with(RESERVED_URI) => {
                 wrong("urn:revoq: names identities and is set by the control plane alone")
             }

@@ -20,7 +20,12 @@ fn authority(at: Millis) -> Result<ClusterAuthority, Error> {
     ClusterAuthority::open(signer, &founded.cluster)
 }
 
-fn identity(authority: &ClusterAuthority, role: ClusterRole, at: Millis, ttl_ms: u64) -> Result<Identity, Error> {
+fn identity(
+    authority: &ClusterAuthority,
+    role: ClusterRole,
+    at: Millis,
+    ttl_ms: u64,
+) -> Result<Identity, Error> {
     let key = GeneratedKey::new()?;
     let request =
         NodeRequest { role, name: "somebody", public_key: key.public(), now: at, ttl_ms: Some(ttl_ms) };
@@ -45,7 +50,11 @@ impl ResolvesClientCert for Always {
     }
 }
 
-fn client(trusted: &Identity, own: Option<&Identity>, version: &'static rustls::SupportedProtocolVersion) -> ClientConfig {
+fn client(
+    trusted: &Identity,
+    own: Option<&Identity>,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> ClientConfig {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     for root in certificates("authority", &trusted.authority_pem).expect("PEM") {

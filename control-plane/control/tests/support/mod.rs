@@ -111,9 +111,7 @@ impl Replicas {
     /// The number (from 0) of a replica that does not lead, once all vote.
     pub async fn follower(&self) -> Result<usize> {
         until("one leads and all others follow", async || {
-            let leading = self.running.iter().flatten().position(|replica| {
-                replica.group().leadership().borrow().is_leader
-            });
+            let leading = self.running.iter().flatten().position(Replica::is_leader);
             let Some(leading) = leading else { return Ok(None) };
             let status = self.status(leading).await?;
             let following = status.nodes.iter().filter(|node| node.status == "follower").count();
