@@ -1,0 +1,115 @@
+//! Where each node stands towards a revision.
+use super::leases::{Leases, Node};
+use super::{Cut, Grace, Moment};
+
+/// Where a node stands towards a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Neither acknowledged nor expired.
+    Waiting {
+        /// When this changes by itself.
+        until: Moment,
+    },
+    /// Its gates for the revision are shut.
+    Confirmed,
+    /// It serves nobody whom the revision denies: its lease and its grace ran out.
+    Fenced {
+        /// When they did; absent where it had none.
+        since: Option<Moment>,
+    },
+    /// Its lease ran out, but no grace bounds it.
+    Unconfirmed {
+        /// When its lease did.
+        since: Moment,
+    },
+}
+
+/// One node's line of a fence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NodeStanding {
+    /// Which node.
+    pub(crate) node: u64,
+    /// Its name.
+    pub(crate) name: String,
+    /// Where it stands.
+    pub(crate) standing: Standing,
+    /// What the revision cut there.
+    pub(crate) cut: Option<Cut>,
+    /// When its ack came.
+    pub(crate) received: Option<Moment>,
+}
+
+/// What a fence still waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// So many nodes.
+    pub(crate) nodes: usize,
+    /// The first of them changes by itself then.
+    pub(crate) next: Option<Moment>,
+}
+
+impl Leases {
+    /// Where each known node stands towards a fence.
+    ///
+    /// `revision` is the one asked for; `target` is the last revision up to it that has an event, whose ack
+    /// suffices.
+    pub(crate) fn fence(&self, now: Moment, target: u64, revision: u64) -> Vec<NodeStanding> {
+        let line = |(&node, known): (&u64, &Node)| NodeStanding {
+            node,
+            name: known.name.clone(),
+            standing: self.standing(known, target, now),
+            cut: known.incarnations.iter().find_map(|process| process.cut(revision)),
+            received: known.incarnations.iter().filter_map(|process| process.received(target)).min(),
+        };
+        self.nodes.iter().map(line).collect()
+    }
+
+    /// What the fence of `target` still waits for: nothing, when it is complete.
+    pub(crate) fn waiting(&self, now: Moment, target: u64) -> Waiting {
+        let mut waiting = Waiting::default();
+        for node in self.nodes.values() {
+            if let Standing::Waiting { until } = self.standing(node, target, now) {
+                waiting.nodes += 1;
+                waiting.next = Some(waiting.next.map_or(until, |next: Moment| next.min(until)));
+            }
+        }
+        waiting
+    }
+
+    pub(super) fn standing(&self, node: &Node, target: u64, now: Moment) -> Standing {
+        let mut waiting = None;
+        let mut unconfirmed = None;
+        let mut fenced = None;
+        for (lease_end, grace) in self.holds(node, target) {
+            let (end, state) = match grace {
+                Grace::Bounded(grace) => (lease_end + with_drift(grace), &mut fenced),
+                Grace::Never => (lease_end, &mut unconfirmed),
+            };
+            let state = if now < end { &mut waiting } else { state };
+            *state = (*state).max(Some(end));
+        }
+        let confirmed = node.incarnations.iter().any(|process| process.acknowledged >= target);
+        match (waiting, unconfirmed) {
+            (Some(until), _) => Standing::Waiting { until },
+            (None, Some(since)) => Standing::Unconfirmed { since },
+            (None, None) if confirmed => Standing::Confirmed,
+            (None, None) => Standing::Fenced { since: fenced },
+        }
+    }
+
+    /// Each lease under which a process of `node` may serve with a view that lacks `target`: its end, and the
+    /// grace that follows.
+    fn holds(&self, node: &Node, target: u64) -> impl Iterator<Item = (Moment, Grace)> {
+        let presumed = self.presumed_lease_end(node).map(|end| (end, self.terms.grace(0)));
+        let processes = node.incarnations.iter().flat_map(move |process| {
+            let grace = self.terms.grace(process.acknowledged);
+            process.lease_ends(target).map(move |end| (end, grace))
+        });
+        presumed.into_iter().chain(processes)
+    }
+}
+
+/// The constant part of the margin is in the lease's end.
+fn with_drift(grace: std::time::Duration) -> std::time::Duration {
+    grace.saturating_add(grace / super::DRIFT_PART)
+}

@@ -1,0 +1,152 @@
+//! A fence as a stream of updates, at the leader.
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{Stream, unfold};
+use revoq_proto::v1::{FenceNode, FenceState, FenceUpdate};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tonic::Status;
+
+use super::keeper::{LeaseKeeper, not_leading};
+use super::{Moment, NodeStanding, Standing, moment};
+
+/// Updates between the first and the last come at most this often.
+const UPDATE_INTERVAL: Duration = Duration::from_millis(100);
+
+struct Watched {
+    keeper: Arc<LeaseKeeper>,
+    changed: watch::Receiver<u64>,
+    term: u64,
+    revision: u64,
+    /// The last revision up to it that has an event.
+    target: u64,
+    last: Option<FenceUpdate>,
+    next_update: Instant,
+    /// The same moment on both clocks, so that what is printed stays the same when the wall clock is set.
+    begun: (Moment, u64),
+}
+
+impl LeaseKeeper {
+    /// The fence of a committed revision: an update at once, then as nodes come further, until none is waiting.
+    ///
+    /// Fails with `OUT_OF_RANGE` for a revision that is not committed, with `FAILED_PRECONDITION` or
+    /// `UNAVAILABLE` where this replica does not lead; the stream ends with the latter when it ceases to.
+    pub(crate) async fn fence(
+        self: &Arc<Self>,
+        revision: u64,
+    ) -> Result<impl Stream<Item = Result<FenceUpdate, Status>> + use<>, Status> {
+        self.settle(revision).await?;
+        let term = self.leases(|leases| leases.term())?.ok_or_else(not_leading)?;
+        let watched = Watched {
+            changed: self.changed(),
+            term,
+            revision,
+            target: self.feed.last_event(revision),
+            last: None,
+            next_update: Instant::now(),
+            begun: (moment(), self.clock.now().0),
+            keeper: Arc::clone(self),
+        };
+        Ok(unfold(Some(watched), |watched| async move {
+            let mut watched = watched?;
+            match watched.next().await {
+                Some(Ok(update)) => Some((Ok(update), Some(watched))),
+                Some(Err(status)) => Some((Err(status), None)),
+                None => None,
+            }
+        }))
+    }
+}
+
+impl Watched {
+    async fn next(&mut self) -> Option<Result<FenceUpdate, Status>> {
+        if self.last.as_ref().is_some_and(|last| last.complete) {
+            return None;
+        }
+        loop {
+            self.changed.mark_unchanged();
+            let wake = match self.look() {
+                Ok(Look::Update(update)) => {
+                    self.next_update = Instant::now() + UPDATE_INTERVAL;
+                    self.last = Some(update.clone());
+                    return Some(Ok(update));
+                }
+                Ok(Look::Sleep(wake)) => wake,
+                Err(status) => return Some(Err(status)),
+            };
+            tokio::select! {
+                _ = self.changed.changed() => {}
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// What to say now; else when to look again, if nothing changes before.
+    fn look(&self) -> Result<Look, Status> {
+        let now = moment();
+        let (waiting, lines) = self.keeper.leases(|leases| {
+            if leases.term() != Some(self.term) {
+                return Err(Status::unavailable("the leadership has moved"));
+            }
+            let waiting = leases.waiting(now, self.target);
+            let due = waiting.nodes == 0 || self.next_update <= Instant::now();
+            Ok((waiting, due.then(|| leases.fence(now, self.target, self.revision))))
+        })??;
+        if let Some(lines) = lines {
+            let update = self.update(&lines, waiting.nodes == 0);
+            if self.last.as_ref().is_none_or(|last| update.complete || last.nodes != update.nodes) {
+                return Ok(Look::Update(update));
+            }
+        }
+        // A millisecond beyond, so that the moment itself has passed.
+        let expiry = waiting.next.map_or(UPDATE_INTERVAL, |next| next.saturating_sub(now));
+        let expiry = Instant::now() + expiry + Duration::from_millis(1);
+        let held_back = self.next_update > Instant::now();
+        Ok(Look::Sleep(if held_back { expiry.min(self.next_update) } else { expiry }))
+    }
+
+    fn update(&self, lines: &[NodeStanding], complete: bool) -> FenceUpdate {
+        let applied = self.keeper.feed.applied_at(self.revision);
+        let nodes = lines.iter().map(|line| fence_node(line, applied, self.begun)).collect();
+        FenceUpdate { revision: self.revision, nodes, complete }
+    }
+}
+
+enum Look {
+    Update(FenceUpdate),
+    Sleep(Instant),
+}
+
+fn fence_node(line: &NodeStanding, applied: Option<Moment>, begun: (Moment, u64)) -> FenceNode {
+    let (state, until) = match line.standing {
+        Standing::Waiting { until } => (FenceState::Waiting, Some(until)),
+        Standing::Confirmed => (FenceState::Confirmed, None),
+        Standing::Fenced { since } => (FenceState::Fenced, since),
+        Standing::Unconfirmed { since } => (FenceState::Unconfirmed, Some(since)),
+    };
+    let confirmed = line.received.zip(applied).filter(|_| state == FenceState::Confirmed);
+    FenceNode {
+        node: line.node,
+        name: line.name.clone(),
+        state: state.into(),
+        sessions_cut: line.cut.map_or(0, |cut| cut.sessions),
+        gate_micros: line.cut.map_or(0, |cut| micros(cut.gate)),
+        confirmed_micros: confirmed.map_or(0, |(received, applied)| micros(received.saturating_sub(applied))),
+        until_ms: until.map_or(0, |until| wall_at(until, begun)),
+    }
+}
+
+/// A moment on the wall clock, given one that is known on both.
+pub(crate) fn wall_at(moment: Moment, (then, then_ms): (Moment, u64)) -> u64 {
+    let (ahead, behind) = (millis(moment.saturating_sub(then)), millis(then.saturating_sub(moment)));
+    then_ms.saturating_add(ahead).saturating_sub(behind)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

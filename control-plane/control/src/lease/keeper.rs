@@ -1,0 +1,334 @@
+//! Drives [`Leases`]: gives it the time, the rows and the settings, proves the leadership, hands out grants.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use revoq_credentials::Settings;
+use revoq_proto::v1::leader_message::Grant;
+use revoq_proto::v1::peer_message::{self, Message};
+use revoq_proto::v1::{self, BrokerLease};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tracing::{debug, warn};
+
+use super::ground::Ground;
+use super::{
+    Acknowledgement, Batch, Cut, IncarnationId, Leases, NodeLease, Refused, Renewal, Terms, moment, wall_at,
+};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::machine::Marks;
+use crate::watch::Feed;
+
+/// Where grants go: to the replica that serves the broker.
+pub(crate) trait Outlet: Send + Sync + 'static {
+    /// To be handed to the broker after every event up to its commit index.
+    fn grant(&self, grant: Grant);
+}
+
+/// The account, and how far it has read the state.
+struct Account {
+    leases: Leases,
+    settings: Settings,
+    /// Changes of settings up to this revision are in `leases`.
+    settings_at: u64,
+    /// The marks that were seen.
+    nodes: u64,
+    restored: u64,
+    /// Where the grants of each node go.
+    outlets: HashMap<u64, Arc<dyn Outlet>>,
+}
+
+/// Keeps the leases of all brokers while this replica leads, and answers fences.
+pub(crate) struct LeaseKeeper {
+    account: Mutex<Account>,
+    pub(super) ground: Arc<dyn Ground>,
+    pub(super) feed: Arc<Feed>,
+    pub(super) clock: Clock,
+    marks: Arc<Marks>,
+    renewals: Notify,
+    /// Moves whenever a fence may have come further.
+    changed: watch::Sender<u64>,
+}
+
+impl LeaseKeeper {
+    /// A keeper that leads nothing yet.
+    pub(crate) fn new(
+        ground: Arc<dyn Ground>,
+        feed: Arc<Feed>,
+        marks: Arc<Marks>,
+        clock: Clock,
+    ) -> LeaseKeeper {
+        let settings = Settings::default();
+        let account = Account {
+            leases: Leases::new(Terms::from(&settings)),
+            settings,
+            settings_at: 0,
+            nodes: 0,
+            // Forces the first reading.
+            restored: u64::MAX,
+            outlets: HashMap::new(),
+        };
+        LeaseKeeper {
+            account: Mutex::new(account),
+            ground,
+            feed,
+            clock,
+            marks,
+            renewals: Notify::new(),
+            changed: watch::Sender::new(0),
+        }
+    }
+
+    /// Serves renewals until `stop`.
+    pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = self.renewals.notified() => {}
+                () = stop.cancelled() => return,
+            }
+            // One proof serves every renewal that waits; those that come meanwhile share the next one.
+            while let Some(batch) = self.begin_proof() {
+                self.serve(&batch).await;
+            }
+        }
+    }
+
+    fn begin_proof(&self) -> Option<Batch> {
+        self.account.lock().leases.begin_proof()
+    }
+
+    async fn serve(&self, batch: &Batch) {
+        let proof = self.ground.prove().await;
+        let mut account = self.account.lock();
+        match proof {
+            Ok(commit) => {
+                for granted in account.leases.proved(batch, commit) {
+                    let Some(outlet) = account.outlets.get(&granted.renewal.node) else { continue };
+                    outlet.grant(Grant {
+                        node: granted.renewal.node,
+                        sequence: granted.renewal.sequence,
+                        commit: granted.commit,
+                        lease_ms: u64::try_from(granted.lease.as_millis()).unwrap_or(u64::MAX),
+                        incarnation: granted.renewal.incarnation.0.to_vec().into(),
+                    });
+                }
+            }
+            Err(error) => {
+                debug!(%error, "renewals stay unanswered: the leadership could not be proven");
+                account.leases.failed(batch);
+            }
+        }
+        drop(account);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        self.changed.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
+    /// Moves whenever a fence may have come further.
+    pub(super) fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// This replica leads in `term`.
+    pub(crate) fn elected(&self, term: u64) {
+        let mut account = self.account.lock();
+        if account.leases.term() != Some(term) {
+            account.leases.elected(moment(), term);
+            account.outlets.clear();
+        }
+        drop(account);
+        self.wake();
+    }
+
+    /// This replica does not lead.
+    pub(crate) fn deposed(&self) {
+        let mut account = self.account.lock();
+        account.leases.deposed();
+        account.outlets.clear();
+        drop(account);
+        self.wake();
+    }
+
+    /// A message about a broker from the replica that serves it, where grants for it go.
+    pub(crate) fn receive(&self, message: v1::PeerMessage, outlet: &Arc<dyn Outlet>) -> Result<(), Status> {
+        match message.message {
+            Some(Message::Renewal(renewal)) => self.renew(&renewal, outlet),
+            Some(Message::Acknowledgement(ack)) => self.acknowledge(ack),
+            // Of a later version, perhaps.
+            None => Ok(()),
+        }
+    }
+
+    fn renew(&self, renewal: &peer_message::Renewal, outlet: &Arc<dyn Outlet>) -> Result<(), Status> {
+        let incarnation = incarnation(&renewal.incarnation)?;
+        let ack = Acknowledgement {
+            node: renewal.node,
+            incarnation,
+            revision: renewal.revision,
+            sessions: Some(renewal.sessions),
+            cuts: Vec::new(),
+            farewell: false,
+        };
+        let wanted = Renewal { node: renewal.node, incarnation, sequence: renewal.sequence };
+        let (news, taken) = self.with(|account| {
+            let taken = account.leases.renew(moment(), wanted);
+            if taken.is_ok() {
+                account.outlets.insert(renewal.node, Arc::clone(outlet));
+            }
+            (account.leases.acknowledge(moment(), ack), taken)
+        })?;
+        if news {
+            self.wake();
+        }
+        match taken {
+            Ok(()) => self.renewals.notify_one(),
+            Err(Refused::NotLeading) => return Err(not_leading()),
+            Err(refused) => debug!(%refused, "a renewal is refused"),
+        }
+        Ok(())
+    }
+
+    fn acknowledge(&self, ack: peer_message::Acknowledgement) -> Result<(), Status> {
+        let cut = |cut: peer_message::Cut| Cut {
+            revision: cut.revision,
+            sessions: cut.sessions,
+            gate: Duration::from_micros(cut.gate_micros),
+        };
+        let ack = Acknowledgement {
+            node: ack.node,
+            incarnation: incarnation(&ack.incarnation)?,
+            revision: ack.revision,
+            sessions: None,
+            cuts: ack.cuts.into_iter().map(cut).collect(),
+            farewell: ack.farewell,
+        };
+        let news = self.with(|account| {
+            account.leases.term().map(|_| account.leases.acknowledge(moment(), ack)).ok_or_else(not_leading)
+        })??;
+        if news {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// The account, brought up to what the state says.
+    fn with<T>(&self, ask: impl FnOnce(&mut Account) -> T) -> Result<T, Status> {
+        let mut account = self.account.lock();
+        if let Err(error) = self.catch_up(&mut account) {
+            warn!(%error, "the leases cannot be brought up to the state");
+            return Err(Status::unavailable("this replica cannot read its state"));
+        }
+        Ok(ask(&mut account))
+    }
+
+    /// As `with`, on the leases alone.
+    pub(super) fn leases<T>(&self, ask: impl FnOnce(&mut Leases) -> T) -> Result<T, Status> {
+        self.with(|account| ask(&mut account.leases))
+    }
+
+    fn catch_up(&self, account: &mut Account) -> Result<(), Error> {
+        let restored = self.marks.restored();
+        if account.restored != restored {
+            // Brokers may go by any setting of the past that they have not been told the end of.
+            self.ground.past(account.settings_at, &mut |event| self.marks.note(event))?;
+            self.take_settings(account);
+            let (revision, settings) = self.ground.settings()?;
+            account.leases.set_terms(moment(), revision, Terms::from(&settings));
+            (account.settings, account.restored) = (settings, restored);
+        }
+        self.take_settings(account);
+        let nodes = self.marks.nodes();
+        if account.nodes != nodes {
+            self.read_rows(account)?;
+            account.nodes = nodes;
+        }
+        Ok(())
+    }
+
+    fn take_settings(&self, account: &mut Account) {
+        let mut changes: Vec<_> = self.marks.take_settings().into();
+        changes.sort_by_key(|change| change.revision);
+        for change in changes {
+            if change.revision > account.settings_at
+                && account.settings.set(&change.key, Some(&change.value)).is_ok()
+            {
+                account.leases.set_terms(moment(), change.revision, Terms::from(&account.settings));
+                account.settings_at = change.revision;
+            }
+        }
+    }
+
+    fn read_rows(&self, account: &mut Account) -> Result<(), Error> {
+        let (revision, rows) = self.ground.brokers()?;
+        account.leases.rows(moment(), revision, rows);
+        Ok(())
+    }
+
+    /// Makes sure that this replica leads, and knows every node that joined before it did and the state at
+    /// `revision`.
+    pub(super) async fn settle(&self, revision: u64) -> Result<(), Status> {
+        let covered = self.with(|account| account.leases.covers(revision))?;
+        if covered && revision <= self.feed.revision() {
+            return Ok(());
+        }
+        let commit = self.ground.prove().await.map_err(crate::status::status)?;
+        if revision > commit {
+            return Err(Status::out_of_range(format!(
+                "revision {revision} is not committed; the last one is {commit}"
+            )));
+        }
+        let patience = Duration::from_secs(5);
+        self.ground.wait_applied(commit, patience).await.map_err(crate::status::status)?;
+        self.with(|account| {
+            account.leases.led(commit);
+            self.read_rows(account)
+        })?
+        .map_err(crate::status::status)
+    }
+
+    /// The length of a lease.
+    pub(crate) fn lease(&self) -> Duration {
+        self.account.lock().settings.lease
+    }
+
+    /// How often ticket keys are to be replaced.
+    pub(super) fn ticket_rotation(&self) -> Duration {
+        self.account.lock().settings.ticket_rotation
+    }
+
+    /// The brokers as the leader sees them. Fails where this replica does not lead.
+    pub(crate) fn status(&self) -> Result<Vec<BrokerLease>, Status> {
+        let (now, wall) = (moment(), self.clock.now().0);
+        let lines =
+            self.leases(|leases| leases.term().map(|_| leases.status(now)))?.ok_or_else(not_leading)?;
+        let lease = |line: NodeLease| BrokerLease {
+            node: line.node,
+            name: line.name,
+            status: line.state.name().to_owned(),
+            revision: line.revision,
+            sessions: line.sessions,
+            lease_until_ms: line.until.map_or(0, |until| wall_at(until, (now, wall))),
+        };
+        Ok(lines.into_iter().map(lease).collect())
+    }
+
+    /// Reads what the state has news of, also where nobody asks: past settings bound leases of the present.
+    pub(super) fn refresh(&self) {
+        _ = self.with(|_| ());
+    }
+}
+
+fn incarnation(bytes: &[u8]) -> Result<IncarnationId, Status> {
+    IncarnationId::try_from(bytes).map_err(|_| {
+        Status::invalid_argument(format!("incarnation has {} bytes: it must have 16", bytes.len()))
+    })
+}
+
+pub(super) fn not_leading() -> Status {
+    Status::failed_precondition("this replica does not lead")
+}

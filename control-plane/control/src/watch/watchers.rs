@@ -1,0 +1,69 @@
+//! The brokers that this replica serves.
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use revoq_credentials::NodeId;
+use revoq_proto::v1::leader_message::Grant;
+use tonic::Status;
+
+use super::watcher::Watcher;
+use crate::lease::Outlet;
+
+/// Brokers that one replica serves at most; further ones are sent to the others.
+pub(crate) const WATCHERS_MAX: usize = 4_096;
+
+/// The brokers that this replica serves, one stream a node.
+#[derive(Debug, Default)]
+pub(crate) struct Watchers {
+    streams: RwLock<HashMap<NodeId, Arc<Watcher>>>,
+}
+
+impl Watchers {
+    /// Enters a stream. An earlier one of the same node ends: its process is gone, or has given it up.
+    pub(crate) fn enter(&self, watcher: &Arc<Watcher>) -> Result<(), Status> {
+        let mut streams = self.streams.write();
+        if streams.len() >= WATCHERS_MAX && !streams.contains_key(&watcher.node) {
+            return Err(Status::resource_exhausted(format!(
+                "this replica serves {WATCHERS_MAX} brokers already; connect to another"
+            )));
+        }
+        if let Some(earlier) = streams.insert(watcher.node, Arc::clone(watcher)) {
+            earlier.close(Status::aborted("the node has opened another stream"));
+        }
+        Ok(())
+    }
+
+    /// Removes a stream, if it is still the one of its node.
+    pub(crate) fn leave(&self, watcher: &Arc<Watcher>) {
+        let mut streams = self.streams.write();
+        if streams.get(&watcher.node).is_some_and(|present| Arc::ptr_eq(present, watcher)) {
+            streams.remove(&watcher.node);
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Watcher>> {
+        self.streams.read().values().cloned().collect()
+    }
+
+    /// How many brokers are served.
+    pub(crate) fn count(&self) -> usize {
+        self.streams.read().len()
+    }
+
+    /// Ends every stream.
+    pub(crate) fn close(&self, reason: &Status) {
+        for watcher in self.all() {
+            watcher.close(reason.clone());
+        }
+    }
+}
+
+impl Outlet for Watchers {
+    fn grant(&self, grant: Grant) {
+        let watcher = self.streams.read().get(&NodeId(grant.node)).cloned();
+        if let Some(watcher) = watcher {
+            watcher.grant(grant);
+        }
+    }
+}
