@@ -7,7 +7,7 @@ use revoq_credentials::Fingerprint;
 
 use crate::cache::Cache;
 
-/// A certificate that keeps connecting is reported once in this time, milliseconds: last_used is coarse.
+/// A certificate that keeps connecting is reported once in this time, milliseconds: `last_used` is coarse.
 const REPORT_INTERVAL: u64 = 3_600_000;
 /// Certificates of whom it is remembered that they were reported.
 const REPORTED_MAX: usize = 262_144;

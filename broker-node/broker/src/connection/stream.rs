@@ -22,7 +22,7 @@ impl Stream {
         }
     }
 
-    /// Reads into `buffer`; zero is the end. A peer that ends TLS without close_notify has ended all the same.
+    /// Reads into `buffer`; zero is the end. A peer that ends TLS without `close_notify` has ended all the same.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
         let read = match self {
@@ -51,7 +51,7 @@ impl Stream {
         }
     }
 
-    /// close_notify, then the end of our direction.
+    /// `close_notify`, then the end of our direction.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Stream::Plain(socket) => Pin::new(socket).poll_shutdown(cx),

@@ -13,12 +13,8 @@ fn identify(side: &Side, connection: &ServerConnection) -> Identity {
     side.trust.identify(chain, Now::read().millis()).expect("it is readable and valid")
 }
 
-fn refusal(
-    side: &Side,
-    leaf: Option<&Leaf>,
-    version: &'static SupportedProtocolVersion,
-) -> (Error, Option<Error>) {
-    connect(side, &client(leaf, version)).err().expect("it is refused")
+fn refusal(side: &Side, leaf: Option<&Leaf>, version: &'static SupportedProtocolVersion) -> Box<Failed> {
+    connect(side, &client(leaf, version)).expect_err("it is refused")
 }
 
 fn alert(description: AlertDescription) -> Option<Error> {
@@ -51,7 +47,7 @@ fn a_denied_certificate_gets_the_alert() {
     for (leaf, version) in
         [(&issued, &TLS12), (&issued, &TLS13), (&registered, &TLS12), (&registered, &TLS13)]
     {
-        let (server, client) = refusal(&side, Some(leaf), version);
+        let Failed { server, client } = *refusal(&side, Some(leaf), version);
         assert_eq!(server, Error::InvalidCertificate(CertificateError::Revoked));
         assert_eq!(client, alert(AlertDescription::CertificateRevoked));
     }
@@ -64,7 +60,7 @@ fn a_suspended_authority_or_tenant_denies_what_is_below() {
     let authority = Authority::new("devices");
     let leaf = authority.issue(DEVICE);
     let side = Side::new(view([authority.change("devices", State::Suspended, true)]));
-    let (_, client) = refusal(&side, Some(&leaf), &TLS13);
+    let Failed { client, .. } = *refusal(&side, Some(&leaf), &TLS13);
     assert_eq!(client, alert(AlertDescription::CertificateRevoked));
 }
 
@@ -90,7 +86,7 @@ fn a_stolen_certificate_without_its_key_is_refused() {
         for version in VERSIONS {
             let mut config = ClientConfig::clone(&client(None, version));
             config.client_auth_cert_resolver = resolver(leaf.chain(), &other);
-            let (server, _) = connect(&side, &Arc::new(config)).err().expect("it is refused");
+            let Failed { server, .. } = *connect(&side, &Arc::new(config)).expect_err("it is refused");
             assert_eq!(server, Error::InvalidCertificate(CertificateError::BadSignature));
         }
     }
@@ -113,7 +109,7 @@ fn an_expired_certificate_gets_its_own_alert() {
     let authority = Authority::new("devices");
     let side = Side::new(view([authority.change("devices", State::Active, true)]));
     let leaf = authority.issue_until(DEVICE, 2001);
-    let (server, client) = refusal(&side, Some(&leaf), &TLS13);
+    let Failed { server, client } = *refusal(&side, Some(&leaf), &TLS13);
     assert_eq!(server, Error::InvalidCertificate(CertificateError::Expired));
     assert_eq!(client, alert(AlertDescription::CertificateExpired));
     // Also when it was verified before it expired: then the verdict says so.
@@ -138,7 +134,7 @@ fn whether_certificates_are_asked_for_is_read_live() {
         let connection = connect(&side, &client(Some(&leaf), version)).expect("one is fine");
         assert!(connection.peer_certificates().is_some());
         side.publish(view([setting("client_certificate", "required")]));
-        let (server, _) = refusal(&side, None, version);
+        let Failed { server, .. } = *refusal(&side, None, version);
         assert_eq!(server, Error::NoCertificatesPresented);
     }
 }

@@ -69,11 +69,15 @@ pub(crate) fn resolver(chain: Vec<CertificateDer<'static>>, key: &Leaf) -> Arc<S
     Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)))
 }
 
-/// A handshake in memory: the server's end, or the errors of both sides (server's, client's).
-pub(crate) fn connect(
-    side: &Side,
-    client: &Arc<ClientConfig>,
-) -> Result<ServerConnection, (Error, Option<Error>)> {
+/// The errors of both sides.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) server: Error,
+    pub(crate) client: Option<Error>,
+}
+
+/// A handshake in memory: the server's end.
+pub(crate) fn connect(side: &Side, client: &Arc<ClientConfig>) -> Result<ServerConnection, Box<Failed>> {
     let name = ServerName::try_from("localhost").expect("a name");
     let mut client = ClientConnection::new(client.clone(), name).expect("a client");
     let mut server = ServerConnection::new(side.config.clone()).expect("a server");
@@ -96,11 +100,12 @@ pub(crate) fn connect(
         while !wire.is_empty() {
             client.read_tls(&mut wire).expect("memory gives it");
             if let Err(error) = client.process_new_packets() {
-                return Err((failed.unwrap_or(Error::HandshakeNotComplete), Some(error)));
+                let server = failed.unwrap_or(Error::HandshakeNotComplete);
+                return Err(Box::new(Failed { server, client: Some(error) }));
             }
         }
         if let Some(failed) = failed {
-            return Err((failed, None));
+            return Err(Box::new(Failed { server: failed, client: None }));
         }
     }
     assert!(!server.is_handshaking() && !client.is_handshaking(), "the handshake does not end");
