@@ -12,8 +12,9 @@ async fn requiring_certificates_cuts_the_sessions_without_one_and_no_other() -> 
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for broker in 0..2 {
         with.push(lab.connect(broker, &device, &format!("with-{broker}")).await?);
-        let anonymous = Client::connect(lab.broker(broker), lab.tls(None)?, Version::V5, &format!("w-{broker}"));
-        without.push(anonymous.await?.expect("a certificate is optional"));
+        let id = format!("without-{broker}");
+        let anonymous = Client::connect(lab.broker(broker), lab.tls(None)?, Version::V5, &id).await?;
+        without.push(anonymous.expect("a certificate is optional"));
     }
     let fence = lab.set("client_certificate", "required").await?;
     let cut: u64 = fence.nodes.iter().map(|node| node.sessions_cut).sum();

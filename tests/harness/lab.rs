@@ -56,7 +56,7 @@ impl Lab {
     async fn open(folder: TempDir, replicas: usize, brokers: usize) -> Result<Lab> {
         let data = folder.path().join("data");
         let options = Options { data, replicas, brokers, ports: Ports::Free, tcp: false };
-        let cluster = Cluster::start(options).await?;
+        let cluster = Box::pin(Cluster::start(options)).await?;
         let bundle = Bundle::parse(&std::fs::read_to_string(cluster.bundle_path()?)?)?;
         let mut roots = revoq_proto::pem::decode_all("authority", revoq_proto::pem::CERTIFICATE, &bundle.authority)?;
         let root = CertificateDer::from(roots.pop().context("the bundle has an authority")?);

@@ -53,7 +53,7 @@ impl Scene {
             ports: Ports::Free,
             tcp: false,
         };
-        let cluster = Cluster::start(options).await?;
+        let cluster = Box::pin(Cluster::start(options)).await?;
         let bundle = Bundle::parse(&std::fs::read_to_string(cluster.bundle_path()?)?)?;
         let mut roots = revoq_proto::pem::decode_all("authority", revoq_proto::pem::CERTIFICATE, &bundle.authority)?;
         let root = roots.pop().context("the bundle has an authority")?;

@@ -94,7 +94,7 @@ impl Cluster {
         let mut starting = tokio::task::JoinSet::new();
         for n in known {
             let config = self.replica_config(n);
-            starting.spawn(async move { (n, Replica::start(config).await) });
+            starting.spawn(async move { (n, Box::pin(Replica::start(config)).await) });
         }
         while let Some(started) = starting.join_next().await {
             let (n, replica) = started.context("starting a replica")?;
@@ -117,7 +117,8 @@ impl Cluster {
                 endpoints: vec![first.address().to_string()],
             });
         }
-        let replica = Replica::start(config).await.with_context(|| format!("starting replica {}", n + 1))?;
+        // Boxed, here and below: the futures are large.
+        let replica = Box::pin(Replica::start(config)).await.with_context(|| format!("starting replica {}", n + 1))?;
         self.replicas[n] = Some(replica);
         Ok(())
     }
@@ -137,7 +138,7 @@ impl Cluster {
             tls_names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
             ..revoq_broker::Config::default()
         };
-        let broker = Broker::start(config).await.with_context(|| format!("starting broker {}", n + 1))?;
+        let broker = Box::pin(Broker::start(config)).await.with_context(|| format!("starting broker {}", n + 1))?;
         self.brokers[n] = Some(broker);
         Ok(())
     }
@@ -153,14 +154,14 @@ impl Cluster {
     /// Stops replica `n` in order: it hands over leadership first.
     pub async fn stop_replica(&mut self, n: usize) {
         if let Some(replica) = self.replicas[n].take() {
-            replica.shutdown().await;
+            Box::pin(replica.shutdown()).await;
         }
     }
 
     /// Stops broker `n` in order: it tells its clients.
     pub async fn stop_broker(&mut self, n: usize) {
         if let Some(broker) = self.brokers[n].take() {
-            broker.shutdown().await;
+            Box::pin(broker.shutdown()).await;
         }
     }
 

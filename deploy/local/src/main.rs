@@ -42,13 +42,13 @@ async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let cluster = Cluster::start(Options {
+    let cluster = Box::pin(Cluster::start(Options {
         data: arguments.data,
         replicas: arguments.replicas,
         brokers: arguments.brokers,
         ports: if arguments.free_ports { Ports::Free } else { Ports::WellKnown },
         tcp: arguments.tcp,
-    })
+    }))
     .await?;
     let summary = summary(&cluster)?;
     print!("{summary}");
@@ -59,7 +59,7 @@ async fn main() -> Result<()> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    cluster.shutdown().await;
+    Box::pin(cluster.shutdown()).await;
     Ok(())
 }
 
