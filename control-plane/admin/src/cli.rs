@@ -14,7 +14,7 @@ use crate::screen::Format;
 
 /// Administers a Revoq cluster: devices, their certificates, live sessions, and the cluster itself.
 #[derive(Debug, Parser)]
-#[command(name = "revoqctl", version, after_help = EXIT_CODES, propagate_version = true)]
+#[command(name = "revoqctl", version, after_help = EXIT_CODES, max_term_width = 120)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -29,16 +29,24 @@ pub struct Cli {
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Context to use, or a bundle file (administrator.toml) [default: the current context]
-    #[arg(long, global = true, env = "REVOQ_CONTEXT", value_name = "NAME|FILE")]
+    #[arg(long, global = true, env = "REVOQ_CONTEXT", hide_env_values = true, value_name = "NAME|FILE")]
     pub context: Option<String>,
     /// The contexts file [default: ~/.config/revoq/contexts.toml]
-    #[arg(long, global = true, env = "REVOQ_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "REVOQ_CONFIG", hide_env_values = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Ask these replicas instead of those of the context; repeatable
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub endpoint: Vec<String>,
-    /// Format of the results
-    #[arg(long, short, global = true, value_enum, default_value_t)]
+    /// Format of the results: table, json or yaml
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        hide_possible_values = true
+    )]
     pub output: Format,
     /// How long to go on trying while no replica answers
     #[arg(long, global = true, value_parser = parse::duration, default_value = "10s", value_name = "DURATION")]

@@ -14,7 +14,7 @@ use crate::parse;
 #[derive(Clone, Debug, Args)]
 pub struct TenantArg {
     /// The tenant
-    #[arg(long, env = "REVOQ_TENANT", default_value = "default")]
+    #[arg(long, env = "REVOQ_TENANT", hide_env_values = true, default_value = "default")]
     pub tenant: TenantName,
 }
 

@@ -26,7 +26,7 @@ pub struct TransitionArgs {
     #[command(flatten)]
     pub wait: WaitArgs,
     /// For the audit log, at most 256 bytes
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub comment: String,
     /// Don't ask before something final happens to more than one certificate
     #[arg(long, short)]
@@ -55,7 +55,8 @@ pub async fn run(
     how: &TransitionArgs,
 ) -> Result<(), Error> {
     let api = app.api()?;
-    if is_final(transition) && is_broad(selector) && !how.dry_run && !how.yes {
+    let asks = is_final(transition) && is_broad(selector) && !how.dry_run && !how.yes;
+    if asks && a_person_is_there() {
         let preview = ask(&api, selector, transition, how, true).await?;
         confirm(app, &preview)?;
     }
@@ -115,11 +116,12 @@ fn is_broad(selector: &Selector) -> bool {
     !matches!(selector, Selector::Id(_) | Selector::Fingerprint(_) | Selector::Serial { .. })
 }
 
-/// Asks a person; programs are not asked.
+/// Programs are not asked.
+fn a_person_is_there() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
 fn confirm(app: &mut App<'_>, preview: &TransitionResult) -> Result<(), Error> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Ok(());
-    }
     app.note(preview.summary().trim_end());
     app.note("This cannot be undone. Type yes to go on:");
     let mut answer = String::new();

@@ -83,7 +83,7 @@ impl Fence {
 
 impl View for FenceNode {
     const COLUMNS: &'static [&'static str] =
-        &["node", "name", "state", "revision", "sessions_cut", "gate_us", "confirmed_us", "until"];
+        &["node", "name", "state", "revision", "sessions_cut", "gate_micros", "confirmed_micros", "until"];
 
     fn fields(&self) -> Vec<(&'static str, String)> {
         let confirmed = self.state == "confirmed";
@@ -95,8 +95,8 @@ impl View for FenceNode {
             ("state", self.state.clone()),
             ("revision", self.revision.to_string()),
             ("sessions_cut", figure(self.sessions_cut)),
-            ("gate_us", figure(self.gate_micros)),
-            ("confirmed_us", figure(self.confirmed_micros)),
+            ("gate_micros", figure(self.gate_micros)),
+            ("confirmed_micros", figure(self.confirmed_micros)),
             ("until", until),
         ]
     }
