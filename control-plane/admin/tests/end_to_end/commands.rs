@@ -50,7 +50,7 @@ async fn suspend_and_wait() {
 #[tokio::test]
 async fn each_kind_of_thing_has_each_transition() {
     let lab = Lab::start([Script::default()]).await;
-    let verbs = ["suspend", "reactivate", "revoke --reason superseded", "delete"];
+    let verbs = ["suspend", "reactivate", "revoke --yes --reason superseded", "delete --yes"];
     let things = [
         ("certificate", "00112233445566778899aabbccddeeff"),
         ("device", "pump"),
