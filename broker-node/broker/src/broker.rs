@@ -8,6 +8,7 @@ use std::time::Duration;
 use revoq_proto::client::{ControlChannel, Identity, Options, Tls};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::sync::broadcast;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,7 +17,7 @@ use crate::config::Config;
 use crate::control::Driver;
 use crate::listener::{Listener, Slots, bind};
 use crate::lookup::LookUps;
-use crate::node::{Node, Parts};
+use crate::node::{Node, Parts, Sweep};
 use crate::tls::{ServerCertificate, Source, Verifier, provider, server_config};
 use crate::{Error, http, identity};
 
@@ -168,6 +169,12 @@ impl Broker {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.node.name
+    }
+
+    /// Each sweep from now on: the moments at which gates were shut.
+    #[must_use]
+    pub fn sweeps(&self) -> broadcast::Receiver<Sweep> {
+        self.node.sweeps.subscribe()
     }
 
     /// Waits until the node serves: a fresh view, and a server certificate where one is needed.

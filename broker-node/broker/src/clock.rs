@@ -31,6 +31,12 @@ impl Now {
     }
 }
 
+/// `CLOCK_BOOTTIME` in full, for measuring.
+pub(crate) fn since_boot() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
 /// A clock before 1970 reads as zero: every certificate is then not yet valid, which is the safe side.
 fn millis(time: Timespec) -> u64 {
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);

@@ -39,3 +39,4 @@ mod usage;
 pub use broker::{Broker, NotReady};
 pub use config::{Config, IdentityFiles, Limits};
 pub use error::Error;
+pub use node::Sweep;

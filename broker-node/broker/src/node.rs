@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use revoq_credentials::{Affected, Cause, Millis, NodeId, Principal, StaleNew, Verdict, View};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use crate::claims::Claims;
@@ -40,9 +42,23 @@ pub(crate) struct Node {
     pub(crate) metrics: Metrics,
     /// Cancelled when the node drains: connections that are not let in yet end at once.
     pub(crate) stopping: CancellationToken,
+    /// Tells each sweep to who asked: [`crate::Broker::sweeps`].
+    pub(crate) sweeps: broadcast::Sender<Sweep>,
     draining: AtomicBool,
     removed: AtomicBool,
 }
+
+/// All gates that the view's revisions up to this one shut are shut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    /// The revision of the view.
+    pub revision: u64,
+    /// When the last of them was shut, on `CLOCK_BOOTTIME`.
+    pub at: Duration,
+}
+
+/// Sweeps that a receiver may be behind before it misses some.
+const SWEEPS_KEPT: usize = 64;
 
 /// What a node is made of at its start.
 pub(crate) struct Parts {
@@ -77,6 +93,7 @@ impl Node {
             lookups,
             usage: Usage::new(),
             metrics: Metrics::new(),
+            sweeps: broadcast::Sender::new(SWEEPS_KEPT),
             stopping: CancellationToken::new(),
             draining: AtomicBool::new(false),
             removed: AtomicBool::new(false),

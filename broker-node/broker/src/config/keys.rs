@@ -1,4 +1,4 @@
-//! Every key: in the file `tls_listen`, as a flag `--tls-listen`, in the environment `REVOQ_TLS_LISTEN`.
+//! Every key: in the file `tls_listen`, as a flag `--tls-listen`, in the environment `REVOQ_BROKER_TLS_LISTEN`.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -29,14 +29,14 @@ macro_rules! key {
 
 /// All keys, in the order of `--help`.
 pub(super) const KEYS: &[Key] = &[
-    key!("name", "name", "REVOQ_NAME", "Name of the node [default: the host's name]", |c, v| {
+    key!("name", "name", "REVOQ_BROKER_NAME", "Name of the node [default: the host's name]", |c, v| {
         c.name = parse::<NodeName>(v)?.to_string();
         Ok(())
     }),
     key!(
         "control_plane",
         "control-plane",
-        "REVOQ_CONTROL_PLANE",
+        "REVOQ_BROKER_CONTROL_PLANE",
         "Replicas, host:port, separated by commas",
         |c, v| {
             c.control_plane = addresses(v)?;
@@ -46,7 +46,7 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "join_token",
         flag: "join-token",
-        variable: "REVOQ_JOIN_TOKEN",
+        variable: "REVOQ_BROKER_JOIN_TOKEN",
         help: "Token of `revoqctl cluster join` (better from the environment or a file)",
         secret: true,
         set: |c, v| {
@@ -58,7 +58,7 @@ pub(super) const KEYS: &[Key] = &[
     key!(
         "join_token_file",
         "join-token-file",
-        "REVOQ_JOIN_TOKEN_FILE",
+        "REVOQ_BROKER_JOIN_TOKEN_FILE",
         "File that holds the token",
         |c, v| {
             let text = std::fs::read_to_string(v).map_err(|error| error.to_string())?;
@@ -70,7 +70,7 @@ pub(super) const KEYS: &[Key] = &[
     key!(
         "identity_node",
         "identity-node",
-        "REVOQ_IDENTITY_NODE",
+        "REVOQ_BROKER_IDENTITY_NODE",
         "Instead of a token: number of the node",
         |c, v| {
             identity(c).node = parse(v)?;
@@ -80,21 +80,21 @@ pub(super) const KEYS: &[Key] = &[
     key!(
         "identity_certificate",
         "identity-certificate",
-        "REVOQ_IDENTITY_CERTIFICATE",
+        "REVOQ_BROKER_IDENTITY_CERTIFICATE",
         "... its certificate, PEM",
         |c, v| {
             identity(c).certificate = path(v)?;
             Ok(())
         }
     ),
-    key!("identity_key", "identity-key", "REVOQ_IDENTITY_KEY", "... its key, PEM", |c, v| {
+    key!("identity_key", "identity-key", "REVOQ_BROKER_IDENTITY_KEY", "... its key, PEM", |c, v| {
         identity(c).key = path(v)?;
         Ok(())
     }),
     key!(
         "identity_authority",
         "identity-authority",
-        "REVOQ_IDENTITY_AUTHORITY",
+        "REVOQ_BROKER_IDENTITY_AUTHORITY",
         "... the cluster authority, PEM",
         |c, v| {
             identity(c).authority = path(v)?;
@@ -104,7 +104,7 @@ pub(super) const KEYS: &[Key] = &[
     key!(
         "tls_listen",
         "tls-listen",
-        "REVOQ_TLS_LISTEN",
+        "REVOQ_BROKER_TLS_LISTEN",
         "MQTT over TLS, address:port or off [default: 0.0.0.0:8883]",
         |c, v| {
             c.tls_listen = listen(v)?;
@@ -114,7 +114,7 @@ pub(super) const KEYS: &[Key] = &[
     key!(
         "tcp_listen",
         "tcp-listen",
-        "REVOQ_TCP_LISTEN",
+        "REVOQ_BROKER_TCP_LISTEN",
         "MQTT over TCP, address:port or off [default: off]",
         |c, v| {
             c.tcp_listen = listen(v)?;
@@ -124,7 +124,7 @@ pub(super) const KEYS: &[Key] = &[
     key!(
         "http_listen",
         "http-listen",
-        "REVOQ_HTTP_LISTEN",
+        "REVOQ_BROKER_HTTP_LISTEN",
         "Health and metrics, address:port or off [default: 0.0.0.0:7480]",
         |c, v| {
             c.http_listen = listen(v)?;
@@ -134,21 +134,21 @@ pub(super) const KEYS: &[Key] = &[
     key!(
         "tls_certificate",
         "tls-certificate",
-        "REVOQ_TLS_CERTIFICATE",
+        "REVOQ_BROKER_TLS_CERTIFICATE",
         "Server certificate, PEM [default: issued by the control plane]",
         |c, v| {
             c.tls_certificate = Some(path(v)?);
             Ok(())
         }
     ),
-    key!("tls_key", "tls-key", "REVOQ_TLS_KEY", "Its key, PEM", |c, v| {
+    key!("tls_key", "tls-key", "REVOQ_BROKER_TLS_KEY", "Its key, PEM", |c, v| {
         c.tls_key = Some(path(v)?);
         Ok(())
     }),
     key!(
         "tls_names",
         "tls-names",
-        "REVOQ_TLS_NAMES",
+        "REVOQ_BROKER_TLS_NAMES",
         "DNS names and IP addresses of the issued server certificate, separated by commas",
         |c, v| {
             c.tls_names = list(v);
@@ -158,7 +158,7 @@ pub(super) const KEYS: &[Key] = &[
     key!(
         "connections_max",
         "connections-max",
-        "REVOQ_CONNECTIONS_MAX",
+        "REVOQ_BROKER_CONNECTIONS_MAX",
         "Connections of all kinds",
         |c, v| {
             c.limits.connections_max = positive(v)?;
@@ -168,21 +168,27 @@ pub(super) const KEYS: &[Key] = &[
     key!(
         "connections_per_address_max",
         "connections-per-address-max",
-        "REVOQ_CONNECTIONS_PER_ADDRESS_MAX",
+        "REVOQ_BROKER_CONNECTIONS_PER_ADDRESS_MAX",
         "Connections from one address; 0: no limit",
         |c, v| {
             c.limits.connections_per_address_max = parse(v)?;
             Ok(())
         }
     ),
-    key!("handshakes_max", "handshakes-max", "REVOQ_HANDSHAKES_MAX", "TLS handshakes at a time", |c, v| {
-        c.limits.handshakes_max = positive(v)?;
-        Ok(())
-    }),
+    key!(
+        "handshakes_max",
+        "handshakes-max",
+        "REVOQ_BROKER_HANDSHAKES_MAX",
+        "TLS handshakes at a time",
+        |c, v| {
+            c.limits.handshakes_max = positive(v)?;
+            Ok(())
+        }
+    ),
     key!(
         "handshake_timeout",
         "handshake-timeout",
-        "REVOQ_HANDSHAKE_TIMEOUT",
+        "REVOQ_BROKER_HANDSHAKE_TIMEOUT",
         "From accept to the end of the TLS handshake, such as 10s",
         |c, v| {
             c.limits.handshake_timeout = duration(v)?;
@@ -192,7 +198,7 @@ pub(super) const KEYS: &[Key] = &[
     key!(
         "connect_timeout",
         "connect-timeout",
-        "REVOQ_CONNECT_TIMEOUT",
+        "REVOQ_BROKER_CONNECT_TIMEOUT",
         "From there to CONNECT, such as 10s",
         |c, v| {
             c.limits.connect_timeout = duration(v)?;
@@ -202,7 +208,7 @@ pub(super) const KEYS: &[Key] = &[
     key!(
         "packet_size_max",
         "packet-size-max",
-        "REVOQ_PACKET_SIZE_MAX",
+        "REVOQ_BROKER_PACKET_SIZE_MAX",
         "Bytes of one MQTT packet",
         |c, v| {
             c.limits.packet_size_max = within(v, 256, 268_435_460)?;
@@ -212,7 +218,7 @@ pub(super) const KEYS: &[Key] = &[
     key!(
         "mailbox_messages_max",
         "mailbox-messages-max",
-        "REVOQ_MAILBOX_MESSAGES_MAX",
+        "REVOQ_BROKER_MAILBOX_MESSAGES_MAX",
         "Messages that wait for one client",
         |c, v| {
             c.limits.mailbox_messages_max = positive(v)?;
@@ -222,21 +228,27 @@ pub(super) const KEYS: &[Key] = &[
     key!(
         "mailbox_bytes_max",
         "mailbox-bytes-max",
-        "REVOQ_MAILBOX_BYTES_MAX",
+        "REVOQ_BROKER_MAILBOX_BYTES_MAX",
         "Bytes of messages that wait for one client",
         |c, v| {
             c.limits.mailbox_bytes_max = positive(v)?;
             Ok(())
         }
     ),
-    key!("lookups_max", "lookups-max", "REVOQ_LOOKUPS_MAX", "Look-ups of certificates at a time", |c, v| {
-        c.limits.lookups_max = positive(v)?;
-        Ok(())
-    }),
+    key!(
+        "lookups_max",
+        "lookups-max",
+        "REVOQ_BROKER_LOOKUPS_MAX",
+        "Look-ups of certificates at a time",
+        |c, v| {
+            c.limits.lookups_max = positive(v)?;
+            Ok(())
+        }
+    ),
     key!(
         "lookups_cached_max",
         "lookups-cached-max",
-        "REVOQ_LOOKUPS_CACHED_MAX",
+        "REVOQ_BROKER_LOOKUPS_CACHED_MAX",
         "Results of look-ups that are kept",
         |c, v| {
             c.limits.lookups_cached_max = positive(v)?;
@@ -246,7 +258,7 @@ pub(super) const KEYS: &[Key] = &[
     key!(
         "identities_cached_max",
         "identities-cached-max",
-        "REVOQ_IDENTITIES_CACHED_MAX",
+        "REVOQ_BROKER_IDENTITIES_CACHED_MAX",
         "Verified leaves that are kept",
         |c, v| {
             c.limits.identities_cached_max = positive(v)?;

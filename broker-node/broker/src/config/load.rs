@@ -38,7 +38,7 @@ where
 fn command() -> Command {
     let file = Arg::new("config")
         .long("config")
-        .env("REVOQ_CONFIG")
+        .env("REVOQ_BROKER_CONFIG")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
         .help("Configuration file, TOML");

@@ -8,7 +8,8 @@ use revoq_credentials::{Affected, Change, Event, Revision, View};
 use revoq_proto::v1;
 use v1::broker_message::Cut;
 
-use crate::node::Node;
+use crate::clock::since_boot;
+use crate::node::{Node, Sweep};
 use crate::registry::Swept;
 
 /// What was done about a batch of events or a snapshot. The gates are shut; the connections are not closed yet.
@@ -33,6 +34,7 @@ pub(super) fn events(node: &Node, events: &[Event], received: Instant) -> Applie
         applied.is_removed |= affected.contains(&Affected::Node(node.id));
         applied.sweep(node, revision, affected, received);
     }
+    applied.tell(node);
     applied
 }
 
@@ -43,6 +45,7 @@ pub(super) fn snapshot(node: &Node, revision: Revision, changes: Vec<Change>, re
     publish(node, view);
     let mut applied = Applied::new(revision);
     applied.sweep(node, revision, affected, received);
+    applied.tell(node);
     applied
 }
 
@@ -83,6 +86,14 @@ impl Applied {
         }
         self.sweeps.push(swept);
         self.credentials.extend(affected);
+    }
+
+    /// The gates are shut: for who measures that moment.
+    fn tell(&self, node: &Node) {
+        if node.sweeps.receiver_count() > 0 {
+            // A receiver that went away in between needs nothing.
+            let _ = node.sweeps.send(Sweep { revision: self.revision, at: since_boot() });
+        }
     }
 
     /// What can wait until after the acknowledgement: closing, and what is derived from the view.
