@@ -23,12 +23,13 @@ pub(crate) async fn keep(plane: Arc<Plane>, shutdown: CancellationToken) {
     let mut ticks = interval(CHECK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let work = async {
+        let mut tried = 0;
         loop {
             ticks.tick().await;
             if !plane.group.leadership().borrow().is_leader {
                 continue;
             }
-            if let Err(error) = adjust(&plane).await {
+            if let Err(error) = adjust(&plane, &mut tried).await {
                 debug!(%error, "the membership is not adjusted");
             }
         }
@@ -39,8 +40,9 @@ pub(crate) async fn keep(plane: Arc<Plane>, shutdown: CancellationToken) {
     }
 }
 
-/// One step at most: each is a change of the membership of its own.
-async fn adjust(plane: &Plane) -> Result<(), Error> {
+/// One step at most: each is a change of the membership of its own. `tried` was added last: the others get their
+/// turn, should it not be reachable.
+async fn adjust(plane: &Plane, tried: &mut u64) -> Result<(), Error> {
     // Linearizable: a row that was committed before its membership is in it.
     let rows: BTreeMap<u64, String> = {
         let reader = plane.read().await?;
@@ -56,9 +58,12 @@ async fn adjust(plane: &Plane) -> Result<(), Error> {
         return Ok(plane.group.remove_replica(gone.node).await?);
     }
     let is_voter = |node: u64| members.iter().any(|member| member.node == node && member.voter);
-    if let Some((node, address)) = rows.iter().find(|(node, _)| !is_voter(**node)) {
+    let waiting: Vec<_> = rows.iter().filter(|(node, _)| !is_voter(**node)).collect();
+    let next = waiting.iter().find(|(node, _)| **node > *tried).or(waiting.first());
+    if let Some((node, address)) = next {
+        *tried = **node;
         info!(node, address, "adding a replica to the membership");
-        match plane.group.add_replica(*node, address).await {
+        match plane.group.add_replica(**node, address).await {
             Ok(()) => info!(node, "the replica votes"),
             Err(error) => warn!(node, %error, "the replica does not vote yet; it is tried again"),
         }

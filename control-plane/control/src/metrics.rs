@@ -56,6 +56,8 @@ pub(crate) struct Gauges {
     pub(crate) applied: Gauge<i64, AtomicI64>,
     pub(crate) committed: Gauge<i64, AtomicI64>,
     pub(crate) members: Gauge<i64, AtomicI64>,
+    pub(crate) watchers: Gauge<i64, AtomicI64>,
+    pub(crate) usage_dropped: Gauge<i64, AtomicI64>,
 }
 
 impl Metrics {
@@ -79,6 +81,8 @@ impl Metrics {
             ("applied_revision", "Revision that this replica has applied", &gauges.applied),
             ("committed_revision", "Revision that this replica knows to be committed", &gauges.committed),
             ("members", "Replicas in the membership", &gauges.members),
+            ("watchers", "Brokers that this replica serves", &gauges.watchers),
+            ("usage_dropped", "Reports of use that found no room since the start", &gauges.usage_dropped),
         ] {
             registry.register(name, help, gauge.clone());
         }

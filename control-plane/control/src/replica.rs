@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use revoq_consensus::{Status, Store};
-use revoq_credentials::{NodeKind, query};
+use revoq_credentials::{NodeKind, Operation, query};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -29,6 +29,7 @@ use crate::listener::Listener;
 use crate::membership;
 use crate::metrics::Metrics;
 use crate::plane::Plane;
+use crate::published::Published;
 use crate::server::{self, Services};
 use crate::tls;
 
@@ -58,7 +59,7 @@ pub struct Replica {
 struct Begun {
     member: Member,
     /// The first command of a cluster that is being founded.
-    initialize: Option<revoq_credentials::Operation>,
+    initialize: Option<Operation>,
     /// Joined just now: there is no state yet.
     joined: bool,
 }
@@ -74,7 +75,12 @@ impl Replica {
         let begun = begin(&config, &data, address, &clock).await?;
         let replica = Replica::run(&config, data, begun.member.clone(), clock, listener, address).await?;
         match begun.initialize {
-            Some(initialize) => replica.found(&begun.member, initialize).await?,
+            Some(initialize) => {
+                if let Err(error) = replica.found(&begun.member, initialize).await {
+                    replica.shutdown().await;
+                    return Err(error);
+                }
+            }
             None if begun.joined => replica.catch_up().await,
             None => {}
         }
@@ -131,8 +137,13 @@ impl Replica {
     }
 
     /// Makes the cluster: from here on it exists.
-    async fn found(&self, member: &Member, initialize: revoq_credentials::Operation) -> Result<(), Error> {
+    async fn found(&self, member: &Member, initialize: Operation) -> Result<(), Error> {
         self.plane.group.bootstrap(&member.address).await?;
+        let mut leadership = self.plane.group.leadership();
+        let elected = leadership.wait_for(|now| now.is_leader);
+        if !matches!(timeout(CATCH_UP, elected).await, Ok(Ok(_))) {
+            return Err(Error::Unavailable("the new cluster's only replica does not lead".to_owned()));
+        }
         self.plane.propose(&Caller::Local.to_string(), initialize).await??;
         self.data.complete(member)?;
         info!(
@@ -188,9 +199,33 @@ impl Replica {
         self.plane.group.leadership().borrow().is_leader
     }
 
+    /// Commits and applies an entry that changes nothing: what a quorum commit costs here and now.
+    pub async fn commit_nothing(&self) -> Result<(), Error> {
+        let nothing = Operation::RecordUsage { used: Vec::new(), time: Clock::system().now() };
+        self.plane.propose(&Caller::Local.to_string(), nothing).await??;
+        Ok(())
+    }
+
+    /// When this replica began to apply a recent revision that brokers must know, on `CLOCK_BOOTTIME`.
+    pub fn applied_at(&self, revision: u64) -> Option<Duration> {
+        self.plane.feed.applied_at(revision)
+    }
+
     /// How it stands in the replicated group.
     pub fn status(&self) -> Status {
         self.plane.group.status()
+    }
+
+    /// Changes as this replica applies them, from now on.
+    pub fn published(&self) -> Published {
+        Published::new(&self.plane.feed)
+    }
+
+    /// Commits a command that changes nothing, and waits for it: what any change costs at least.
+    pub async fn commit_empty(&self) -> Result<(), Error> {
+        let operation = Operation::RecordUsage { used: Vec::new(), time: self.plane.clock.now() };
+        self.plane.propose(&Caller::Local.to_string(), operation).await??;
+        Ok(())
     }
 
     /// A token with which nodes can join; `uses` without a number: without limit (brokers only).

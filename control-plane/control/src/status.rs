@@ -12,6 +12,7 @@ use tracing::error;
 use crate::error::Error;
 
 /// What a caller is answered.
+#[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
 pub(crate) fn status(error: Error) -> Status {
     let code = code(&error);
     if code == Code::Internal {
@@ -22,7 +23,7 @@ pub(crate) fn status(error: Error) -> Status {
 }
 
 /// The code of each error.
-pub(crate) fn code(error: &Error) -> Code {
+fn code(error: &Error) -> Code {
     match error {
         Error::Invalid { .. } => Code::InvalidArgument,
         Error::NotFound { .. } => Code::NotFound,
@@ -107,6 +108,43 @@ impl From<revoq_credentials::Error> for Error {
         match error {
             revoq_credentials::Error::Read(error) => Error::Read(error),
             revoq_credentials::Error::Refused(refusal) => Error::Refused(refusal),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_those_of_the_api() {
+        let refusal = |refusal: Refusal| Error::Refused(refusal);
+        let exists = Refusal::Exists { what: "device".into(), value: "x".into(), remedy: "y".into() };
+        let limit = Refusal::Limit { name: "tenants_max".into(), limit: 1, remedy: "y".into() };
+        let table = [
+            (Error::invalid("csr", "x", "y"), Code::InvalidArgument, "csr `x` is not valid: y"),
+            (Error::NotFound { what: "device", value: "x".into() }, Code::NotFound, "no device `x`"),
+            (Error::Precondition("x is revoked".into()), Code::FailedPrecondition, "x is revoked"),
+            (refusal(exists), Code::AlreadyExists, "device `x` exists already"),
+            (refusal(limit), Code::ResourceExhausted, "tenants_max"),
+            (
+                refusal(Refusal::TokenInvalid { problem: "is used up".into() }),
+                Code::PermissionDenied,
+                "used up",
+            ),
+            (Consensus::NoLeader.into(), Code::Unavailable, "nothing changed, try again"),
+            (Consensus::Unknown("late".into()).into(), Code::Unknown, "may have happened: read before"),
+            (Consensus::Compacted { oldest: 7 }.into(), Code::OutOfRange, "7"),
+            (Error::Sealed, Code::Internal, "internal error"),
+            (Error::Signing("secret".into()), Code::Internal, "internal error"),
+            (Consensus::Storage("/path".into()).into(), Code::Internal, "internal error"),
+        ];
+        for (error, code, text) in table {
+            let shown = error.to_string();
+            let status = status(error);
+            assert_eq!(status.code(), code, "{shown}");
+            assert!(status.message().contains(text), "{shown}: {}", status.message());
+            assert!(code != Code::Internal || !status.message().contains(&shown), "{shown} stays inside");
         }
     }
 }

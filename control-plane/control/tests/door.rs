@@ -207,3 +207,36 @@ async fn http_tells_health_metrics_and_roots() -> Result<()> {
     replicas.stop().await;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_ends_with_its_administrator() -> Result<()> {
+    let mut replicas = Replicas::start(1).await?;
+    let watcher = administrator(&replicas, "wanda", v1::Role::Auditor, 60_000).await?;
+    let mut client = CredentialsClient::new(replicas.channel_as(0, &watcher)?);
+    let mut events = client.watch(v1::WatchRequest { revision: 0 }).await?.into_inner();
+    let mut settings = SettingsClient::new(replicas.channel(0)?);
+    settings.set(v1::SetSettingRequest { key: "lease".into(), value: "6s".into() }).await?;
+    let event = events.message().await?.context("an event")?;
+    ensure!(event.action == "setting.set" && event.actor == "administrator", "{event:?}");
+    let mut administrators = AdministratorsClient::new(replicas.channel(0)?);
+    administrators.remove(v1::RemoveAdministratorRequest { name: "wanda".into() }).await?;
+    refused(events.message().await, Code::Unauthenticated, &["wanda", "removed"])?;
+    replicas.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stalled_handshakes_delay_nobody() -> Result<()> {
+    let mut replicas = Replicas::start(1).await?;
+    let mut stalled = Vec::new();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(replicas.get(0).address()).await?;
+        stream.write_all(&[0x16, 3, 1]).await?;
+        stalled.push(stream);
+    }
+    let begun = std::time::Instant::now();
+    replicas.status(0).await?;
+    ensure!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    replicas.stop().await;
+    Ok(())
+}

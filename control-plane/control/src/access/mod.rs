@@ -7,18 +7,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use revoq_credentials::{Millis, NodeKind, ReadError, Reader, query};
+use revoq_credentials::{Millis, NodeKind, ReadError, Reader, Role, query};
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use crate::error::Error;
 use crate::listener::PeerInfo;
 use crate::metrics::Metrics;
 use crate::plane::Plane;
 use crate::roles::{self, Requirement};
 use crate::signer::ClusterRole;
-use crate::status::status;
 use crate::tls::PeerCertificate;
 
 pub(crate) use caller::{Caller, caller};
@@ -64,17 +64,17 @@ impl Access {
                 remedy(peer.role)
             )));
         }
-        let reader = self.plane.stale_read().map_err(status)?;
+        let reader = self.plane.stale_read()?;
         let caller = match peer.role {
             Some(ClusterRole::Administrator(_)) => administrator(&reader, peer),
             Some(ClusterRole::Broker) => node(&reader, peer, NodeKind::Broker),
             Some(ClusterRole::Replica) => replica(&reader, peer),
             None => Ok(None),
         };
-        if let Some(caller) = caller.map_err(|error| status(error.into()))? {
+        if let Some(caller) = caller.map_err(Error::from)? {
             return Ok(caller);
         }
-        let founded = query::cluster(&reader).map_err(|error| status(error.into()))?.is_some();
+        let founded = query::cluster(&reader).map_err(Error::from)?.is_some();
         if !founded && requirement != Requirement::Replica {
             return Err(Status::unavailable(
                 "this replica has not caught up with the cluster yet; try another",
@@ -98,6 +98,19 @@ impl Access {
         // Anybody can call without a certificate: that fills no log.
         if let Some(peer) = peer {
             self.refusals.record(&self.plane, actor(peer), path, code, refused.message());
+        }
+    }
+
+    /// Whether an administrator may still listen to a stream that it opened.
+    pub(crate) fn recheck(&self, caller: &Caller) -> Result<(), Status> {
+        let Caller::Administrator { name, .. } = caller else { return Ok(()) };
+        let row = query::administrator(&self.plane.stale_read()?, name).map_err(Error::from)?;
+        match row {
+            Some(row) if row.not_after >= self.plane.clock.now() => Ok(()),
+            _ => Err(Status::unauthenticated(format!(
+                "the client certificate of \"{name}\" has expired or was removed; {}",
+                remedy(Some(ClusterRole::Administrator(Role::Auditor)))
+            ))),
         }
     }
 

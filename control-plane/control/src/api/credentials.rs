@@ -60,12 +60,18 @@ impl Credentials for Api {
     type WatchStream = Answers<v1::Event>;
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let caller = caller(&request);
         let after = match request.into_inner().revision {
             0 => self.plane.stale_read()?.applied(),
             revision => revision,
         };
-        let events = self.plane.events(after);
-        Ok(Response::new(Box::pin(events.map(|event| event.map(|event| event_for_administrator(&event))))))
+        let access = self.access.clone();
+        let events = self.plane.events(after).map(move |event| {
+            // The stream may outlive its caller's certificate.
+            access.recheck(&caller)?;
+            event.map(|event| event_for_administrator(&event))
+        });
+        Ok(Response::new(Box::pin(events)))
     }
 }
 

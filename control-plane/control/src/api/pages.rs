@@ -45,6 +45,17 @@ pub(super) fn fit<T, W: Message>(
     }
 }
 
+/// As many of the first as fit.
+pub(super) fn cut<W: Message>(items: &mut Vec<W>) {
+    let mut bytes = 0;
+    let fit = items.iter().take_while(|item| {
+        bytes += item.encoded_len();
+        bytes <= BYTES_MAX
+    });
+    let fit = fit.count();
+    items.truncate(fit);
+}
+
 #[cfg(test)]
 mod tests {
     use revoq_proto::v1;
@@ -60,6 +71,9 @@ mod tests {
         let wire = |(): &()| v1::Certificate { der: vec![0; 16_000].into(), ..Default::default() };
         let (items, next) = fit(1_000, read, wire)?;
         assert_eq!((items.len(), next.as_str()), (125, ""), "as many as fit");
+        let mut many = vec![wire(&()); 1_000];
+        cut(&mut many);
+        assert_eq!(many.len(), 196);
         Ok(())
     }
 }

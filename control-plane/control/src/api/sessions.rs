@@ -1,15 +1,14 @@
 //! Live sessions of all brokers.
 
 use revoq_credentials::query::{self, Selection};
-use revoq_credentials::{Fingerprint, Reader, Selector};
+use revoq_credentials::{Fingerprint, Operation, Reader, Selector};
 use revoq_proto::v1;
 use revoq_proto::v1::control_message::Action;
 use revoq_proto::v1::session_filter::{Filter, Fingerprints};
 use revoq_proto::v1::sessions_server::Sessions;
 use tonic::{Request, Response, Status, async_trait};
-use tracing::info;
 
-use super::{Api, answer};
+use super::{Api, answer, pages};
 use crate::access::{Caller, caller};
 use crate::error::Error;
 
@@ -47,6 +46,7 @@ impl Api {
         let total = replies.iter().map(|reply| reply.count).sum();
         let mut sessions: Vec<_> = replies.into_iter().flat_map(|reply| reply.sessions).collect();
         sessions.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        pages::cut(&mut sessions);
         Ok(v1::ListSessionsResponse { sessions, total, missing })
     }
 
@@ -55,15 +55,27 @@ impl Api {
         caller: &Caller,
         request: v1::DisconnectSessionsRequest,
     ) -> Result<v1::DisconnectSessionsResponse, Error> {
+        let subject = subject(&request);
         let filter = self.session_filter(request.selector, request.client_id).await?;
         let filter = filter.ok_or_else(|| {
             Error::invalid("selector", "", "name the sessions by a selector or a client_id")
         })?;
+        self.audit_disconnection(caller, subject).await?;
         let (replies, missing) = self.plane.sessions(wire(filter), Action::Disconnect, 0).await;
-        let sessions: Vec<_> = replies.iter().filter_map(count).collect();
-        let ended: u64 = sessions.iter().map(|count| count.sessions).sum();
-        info!(%caller, ended, "sessions disconnected");
+        let sessions = replies.iter().filter_map(count).collect();
         Ok(v1::DisconnectSessionsResponse { sessions, missing })
+    }
+
+    /// Before the order goes out: what cannot be audited is not done. No state changes, so there is no command for
+    /// it, and the entry is all that is replicated.
+    async fn audit_disconnection(&self, caller: &Caller, subject: String) -> Result<(), Error> {
+        let operation = Operation::RecordRefusal {
+            action: "session.disconnect".to_owned(),
+            subject,
+            code: "ok".to_owned(),
+            detail: String::new(),
+        };
+        self.change(caller, operation).await.map(|_| ())
     }
 
     /// What a broker can tell by itself, out of what the caller says; `None`: nothing was said.
@@ -83,6 +95,15 @@ impl Api {
                 Err(Error::invalid("client_id", client_id, "give a selector or a client_id, not both"))
             }
         }
+    }
+}
+
+/// For the audit log.
+fn subject(request: &v1::DisconnectSessionsRequest) -> String {
+    let selector = request.selector.clone().map(Selector::try_from);
+    match selector {
+        Some(Ok(selector)) => format!("sessions of {selector}"),
+        _ => format!("sessions of client {}", request.client_id),
     }
 }
 

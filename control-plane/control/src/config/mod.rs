@@ -151,7 +151,10 @@ impl Config {
         match key {
             "name" => value.parse::<NodeName>().map(|_| self.name = value.to_owned()).map_err(text),
             "data" if value.is_empty() => Err("expected a folder".to_owned()),
-            "data" => Ok(self.data = PathBuf::from(value)),
+            "data" => {
+                self.data = PathBuf::from(value);
+                Ok(())
+            }
             "listen" => socket(value).map(|address| self.listen = address),
             "http_listen" => socket(value).map(|address| self.http_listen = Some(address)),
             "advertise" => host_port(value).map(|()| self.advertise = Some(value.to_owned())),

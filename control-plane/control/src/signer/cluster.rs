@@ -4,14 +4,13 @@
 //! then be taken away from the machine. The issuing authority below it signs nodes and administrators; its key
 //! is sealed and replicated.
 
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use revoq_credentials::{Cluster, Millis, NodeKind, Role};
 use revoq_proto::SERVER_NAME;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::profile::{not_before, seconds};
 use super::{
-    AuthorityProfile, FileSigner, Issuing, LeafProfile, PublicKey, San, Signer, Subject, Usage, issuer,
+    AuthorityProfile, FileSigner, GeneratedKey, Issuing, LeafProfile, PublicKey, San, Signer, Subject, Usage,
     random_serial, signing,
 };
 use crate::error::Error;
@@ -155,18 +154,16 @@ pub(crate) fn new_cluster_authority(signer: &FileSigner, name: &str, now: Millis
         not_after: seconds(Millis(now.0 + ttl)),
         path_length,
     };
-    let mut key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(signing)?;
+    let key = GeneratedKey::new()?;
     let root_params = profile(format!("{name} cluster root"), ROOT_TTL_MS, 1).params()?;
-    let root = root_params.self_signed(&key).map_err(signing)?.der().to_vec();
-    let root_key = Zeroizing::new(key.serialized_der().to_vec());
-    key.zeroize();
-    let parent = issuer(&root, &root_key)?;
+    let root = root_params.self_signed(key.pair()).map_err(signing)?.der().to_vec();
+    let parent = key.issuer(&root)?;
     let below = profile(format!("{name} nodes and administrators"), ISSUING_TTL_MS, 0);
     let issuing = signer.new_authority(&below, Some(&parent))?;
     let sealed_authority_key = pack(&issuing.certificate, &issuing.sealed_key);
     Ok(Founded {
         cluster: Cluster { name: name.to_owned(), authority_der: root, sealed_authority_key },
-        root_key,
+        root_key: key.private(),
     })
 }
 

@@ -2,8 +2,8 @@
 
 use aws_lc_rs::rand;
 use rcgen::{
-    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData,
-    SignatureAlgorithm,
+    Issuer, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
+    PublicKeyData, SignatureAlgorithm,
 };
 use x509_parser::public_key::PublicKey as Parsed;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -82,7 +82,7 @@ fn rsa_bits(modulus: &[u8]) -> usize {
     significant.first().map_or(0, |first| significant.len() * 8 - first.leading_zeros() as usize)
 }
 
-/// A key pair made here: P-256. Its private half is handed out once and wiped.
+/// A P-256 key pair, wiped when it is dropped.
 pub(crate) struct GeneratedKey {
     pair: KeyPair,
 }
@@ -90,6 +90,12 @@ pub(crate) struct GeneratedKey {
 impl GeneratedKey {
     pub(crate) fn new() -> Result<GeneratedKey, Error> {
         Ok(GeneratedKey { pair: KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(signing)? })
+    }
+
+    /// One that was made here before, PKCS#8.
+    pub(super) fn from_pkcs8(der: &[u8]) -> Result<GeneratedKey, Error> {
+        let pair = KeyPair::from_pkcs8_der_and_sign_algo(&der.into(), &PKCS_ECDSA_P256_SHA256);
+        Ok(GeneratedKey { pair: pair.map_err(signing)? })
     }
 
     pub(crate) fn public(&self) -> PublicKey {
@@ -103,6 +109,11 @@ impl GeneratedKey {
 
     pub(crate) fn pair(&self) -> &KeyPair {
         &self.pair
+    }
+
+    /// As the key of an authority.
+    pub(super) fn issuer(&self, certificate: &[u8]) -> Result<Issuer<'static, &KeyPair>, Error> {
+        Issuer::from_ca_cert_der(&certificate.into(), &self.pair).map_err(signing)
     }
 }
 

@@ -13,9 +13,7 @@ mod san;
 
 use std::sync::Arc;
 
-use rcgen::{Issuer, KeyPair, PKCS_ECDSA_P256_SHA256};
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use zeroize::{Zeroize, Zeroizing};
+use rcgen::{Issuer, KeyPair};
 
 use crate::error::Error;
 use crate::seal::Seal;
@@ -51,7 +49,7 @@ pub(crate) trait Signer: Send + Sync + 'static {
     fn new_authority(
         &self,
         profile: &AuthorityProfile,
-        parent: Option<&Issuer<'_, KeyPair>>,
+        parent: Option<&Issuer<'_, &KeyPair>>,
     ) -> Result<SealedAuthority, Error>;
 
     /// Signs a leaf. The answer is DER that passed the [`lint`].
@@ -74,36 +72,25 @@ impl Signer for FileSigner {
     fn new_authority(
         &self,
         profile: &AuthorityProfile,
-        parent: Option<&Issuer<'_, KeyPair>>,
+        parent: Option<&Issuer<'_, &KeyPair>>,
     ) -> Result<SealedAuthority, Error> {
-        let mut key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(signing)?;
+        let key = GeneratedKey::new()?;
         let params = profile.params()?;
         let certificate = match parent {
-            Some(parent) => params.signed_by(&key, parent),
-            None => params.self_signed(&key),
+            Some(parent) => params.signed_by(key.pair(), parent),
+            None => params.self_signed(key.pair()),
         };
-        let sealed = self.seal.seal(key.serialized_der());
-        key.zeroize();
-        Ok(SealedAuthority { certificate: certificate.map_err(signing)?.der().to_vec(), sealed_key: sealed? })
+        let sealed_key = self.seal.seal(&key.private())?;
+        Ok(SealedAuthority { certificate: certificate.map_err(signing)?.der().to_vec(), sealed_key })
     }
 
     fn sign(&self, issuing: Issuing<'_>, leaf: &LeafProfile) -> Result<Vec<u8>, Error> {
-        let plain = self.seal.open(issuing.sealed_key)?;
-        let issuer = issuer(issuing.certificate, &plain)?;
+        let key = GeneratedKey::from_pkcs8(&self.seal.open(issuing.sealed_key)?)?;
+        let issuer = key.issuer(issuing.certificate)?;
         let signed = leaf.params()?.signed_by(&leaf.public_key, &issuer).map_err(signing)?;
         lint::check(signed.der(), leaf, issuing.certificate)?;
         Ok(signed.der().to_vec())
     }
-}
-
-/// An issuer out of a certificate and its key, PKCS#8.
-pub(crate) fn issuer(
-    certificate: &[u8],
-    key: &Zeroizing<Vec<u8>>,
-) -> Result<Issuer<'static, KeyPair>, Error> {
-    let key = PrivatePkcs8KeyDer::from(key.as_slice());
-    let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256).map_err(signing)?;
-    Issuer::from_ca_cert_der(&CertificateDer::from(certificate), key).map_err(signing)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]

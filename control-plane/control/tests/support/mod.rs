@@ -60,6 +60,12 @@ impl Replicas {
         self.running[n].as_ref().expect("the replica runs")
     }
 
+    pub async fn stop_one(&mut self, n: usize) {
+        if let Some(replica) = self.running[n].take() {
+            replica.shutdown().await;
+        }
+    }
+
     pub async fn stop(&mut self) {
         for replica in self.running.iter_mut().filter_map(Option::take) {
             replica.shutdown().await;
