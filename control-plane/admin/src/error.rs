@@ -210,7 +210,8 @@ fn status_remedy(code: Code) -> Option<&'static str> {
 
 fn status_text(status: &Status) -> String {
     let name = match status.code() {
-        Code::InvalidArgument => "not valid",
+        // These say so themselves: "field `value` is not valid: ...".
+        Code::InvalidArgument => return status.message().to_owned(),
         Code::NotFound => "not found",
         Code::AlreadyExists => "exists already",
         Code::FailedPrecondition => "refused",

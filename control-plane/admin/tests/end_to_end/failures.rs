@@ -9,7 +9,7 @@ const SUSPEND: &str = "certificate suspend --device pump";
 #[tokio::test]
 async fn each_refusal_has_its_exit_code_and_next_step() {
     let table = [
-        (Code::InvalidArgument, 2, "not valid: the text", ""),
+        (Code::InvalidArgument, 2, "revoqctl: the text", ""),
         (Code::NotFound, 3, "not found: the text", "list command"),
         (Code::AlreadyExists, 4, "exists already: the text", ""),
         (Code::FailedPrecondition, 4, "refused: the text", ""),
