@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 use tracing::{debug, warn};
 
@@ -35,6 +35,8 @@ pub(crate) struct Listener {
     pub(crate) connections_max: usize,
     /// Handshakes in flight; more are dropped.
     pub(crate) handshakes_max: usize,
+    /// Breaks the connections that are still open.
+    pub(crate) cut: CancellationToken,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -83,13 +85,14 @@ impl Listener {
         ready: mpsc::Sender<io::Result<Connection>>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (tls, limit, metrics) = (self.tls.clone(), self.handshake_timeout, Arc::clone(&self.metrics));
+        let cut = self.cut.clone();
         async move {
             // Only a hint to the kernel: a socket that takes none is merely slower.
             let _ = stream.set_nodelay(true);
             let outcome = match timeout(limit, tls.accept(stream)).await {
                 Ok(Ok(stream)) => {
                     // Fails only at shutdown, when nobody takes connections any more.
-                    let _ = ready.send(Ok(Connection::new(stream, peer, permit))).await;
+                    let _ = ready.send(Ok(Connection::new(stream, peer, permit, cut))).await;
                     Handshake::Done
                 }
                 Ok(Err(error)) => {
@@ -113,15 +116,22 @@ pub(crate) struct PeerInfo {
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
     info: PeerInfo,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    fn new(stream: TlsStream<TcpStream>, peer: SocketAddr, permit: OwnedSemaphorePermit) -> Connection {
+    fn new(
+        stream: TlsStream<TcpStream>,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+        cut: CancellationToken,
+    ) -> Connection {
         let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let certificate = leaf.and_then(|leaf| PeerCertificate::read(leaf)).map(Arc::new);
         debug!(%peer, name = certificate.as_ref().map_or("anonymous", |c| c.name.as_str()), "connected");
-        Connection { stream, info: PeerInfo { certificate }, _permit: permit }
+        let cut = Box::pin(cut.cancelled_owned());
+        Connection { stream, info: PeerInfo { certificate }, cut, _permit: permit }
     }
 }
 
@@ -139,6 +149,10 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // A server waits for its open streams, and those of this API may never end by themselves.
+        if self.cut.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }

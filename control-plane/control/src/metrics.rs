@@ -81,6 +81,8 @@ impl Metrics {
             ("applied_revision", "Revision that this replica has applied", &gauges.applied),
             ("committed_revision", "Revision that this replica knows to be committed", &gauges.committed),
             ("members", "Replicas in the membership", &gauges.members),
+            ("watchers", "Brokers that watch this replica", &gauges.watchers),
+            ("usage_dropped", "Reports of use that were dropped, too many waiting", &gauges.usage_dropped),
             ("watchers", "Brokers that this replica serves", &gauges.watchers),
             ("usage_dropped", "Reports of use that found no room since the start", &gauges.usage_dropped),
         ] {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use revoq_consensus::{Status, Store};
 use revoq_credentials::{NodeKind, Operation, query};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,6 @@ use crate::listener::Listener;
 use crate::membership;
 use crate::metrics::Metrics;
 use crate::plane::Plane;
-use crate::published::Published;
 use crate::server::{self, Services};
 use crate::tls;
 
@@ -52,6 +51,8 @@ pub struct Replica {
     health: Arc<Health>,
     store: Store,
     shutdown: CancellationToken,
+    /// Ends calls that have not ended by themselves.
+    cut: CancellationToken,
     servers: Vec<JoinHandle<()>>,
 }
 
@@ -113,13 +114,14 @@ impl Replica {
         let access = Arc::new(Access::new(plane.clone(), metrics.clone()));
         let api = Api::new(plane.clone(), access.clone(), key_encryption_key, metrics.clone());
         let health = Health::new(plane.clone());
-        let shutdown = CancellationToken::new();
+        let (shutdown, cut) = (CancellationToken::new(), CancellationToken::new());
         let listener = Listener {
             tcp: listener,
             tls,
             handshake_timeout: config.timings.handshake_timeout,
             connections_max: config.limits.connections,
             handshakes_max: config.limits.handshakes,
+            cut: cut.clone(),
             metrics: metrics.clone(),
         };
         let services = Services { api: api.clone(), plane: plane.clone(), access, health: health.clone() };
@@ -133,7 +135,7 @@ impl Replica {
             http_address = Some(bound);
         }
         let drain = config.timings.drain;
-        Ok(Replica { address, http_address, data, drain, api, plane, health, store, shutdown, servers })
+        Ok(Replica { address, http_address, data, drain, api, plane, health, store, shutdown, cut, servers })
     }
 
     /// Makes the cluster: from here on it exists.
@@ -199,13 +201,6 @@ impl Replica {
         self.plane.group.leadership().borrow().is_leader
     }
 
-    /// Commits and applies an entry that changes nothing: what a quorum commit costs here and now.
-    pub async fn commit_nothing(&self) -> Result<(), Error> {
-        let nothing = Operation::RecordUsage { used: Vec::new(), time: Clock::system().now() };
-        self.plane.propose(&Caller::Local.to_string(), nothing).await??;
-        Ok(())
-    }
-
     /// When this replica began to apply a recent revision that brokers must know, on `CLOCK_BOOTTIME`.
     pub fn applied_at(&self, revision: u64) -> Option<Duration> {
         self.plane.feed.applied_at(revision)
@@ -214,11 +209,6 @@ impl Replica {
     /// How it stands in the replicated group.
     pub fn status(&self) -> Status {
         self.plane.group.status()
-    }
-
-    /// Changes as this replica applies them, from now on.
-    pub fn published(&self) -> Published {
-        Published::new(&self.plane.feed)
     }
 
     /// Commits a command that changes nothing, and waits for it: what any change costs at least.
@@ -241,19 +231,23 @@ impl Replica {
     /// Stops: unready first, then no new connections; another replica takes the lead over. Its files are released
     /// when this returns.
     pub async fn shutdown(self) {
-        let Replica { health, shutdown, plane, servers, api, store, drain, .. } = self;
+        let Replica { health, shutdown, cut, plane, servers, api, store, drain, .. } = self;
         health.drain();
         shutdown.cancel();
         plane.shutdown().await;
-        for mut server in servers {
-            if timeout(drain, &mut server).await.is_err() {
-                server.abort();
-                // Aborted, and waited for: what it held is released.
-                let _ = server.await;
-            }
+        let mut servers = JoinSet::from_iter(servers.into_iter().map(|server| async {
+            // A server that ended badly has said so itself.
+            let _ = server.await;
+        }));
+        if timeout(drain, async { while servers.join_next().await.is_some() {} }).await.is_err() {
+            cut.cancel();
         }
         drop((api, health, plane));
-        if timeout(RELEASE, store.close()).await.is_err() {
+        let released = async {
+            while servers.join_next().await.is_some() {}
+            store.close().await;
+        };
+        if timeout(RELEASE, released).await.is_err() {
             warn!("calls that do not end still hold the replica's files");
         }
         info!("replica stopped");

@@ -77,7 +77,7 @@ impl Default for Timings {
             election_min: Duration::from_millis(1_000),
             election_max: Duration::from_millis(2_000),
             handshake_timeout: Duration::from_secs(5),
-            drain: Duration::from_secs(2),
+            drain: Duration::from_millis(500),
         }
     }
 }

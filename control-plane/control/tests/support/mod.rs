@@ -1,5 +1,7 @@
 //! Replicas of a test's own, on loopback ports that the system draws.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,18 +16,18 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use tonic::transport::Channel;
 
-pub const TENANT: &str = "default";
+pub(crate) const TENANT: &str = "default";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Replicas, numbered from 0, and their folders.
-pub struct Replicas {
+pub(crate) struct Replicas {
     folder: TempDir,
     running: Vec<Option<Replica>>,
 }
 
 impl Replicas {
     /// Founds a cluster and lets the others join.
-    pub async fn start(count: usize) -> Result<Replicas> {
+    pub(crate) async fn start(count: usize) -> Result<Replicas> {
         let mut replicas = Replicas { folder: TempDir::new()?, running: Vec::new() };
         replicas.running.push(Some(Replica::start(replicas.config(0)).await?));
         for n in 1..count {
@@ -36,13 +38,13 @@ impl Replicas {
         Ok(replicas)
     }
 
-    pub async fn join(&self, n: usize, token: String) -> Result<Replica> {
+    pub(crate) async fn join(&self, n: usize, token: String) -> Result<Replica> {
         let endpoints = vec![self.get(0).address().to_string()];
         let config = Config { join: Some(Join { token, endpoints }), ..self.config(n) };
         Ok(Replica::start(config).await?)
     }
 
-    pub fn config(&self, n: usize) -> Config {
+    pub(crate) fn config(&self, n: usize) -> Config {
         let mut config = Config::new(format!("replica-{n}"), self.data(n));
         config.listen = "127.0.0.1:0".parse().expect("an address");
         config.http_listen = Some(config.listen);
@@ -52,28 +54,28 @@ impl Replicas {
         config
     }
 
-    pub fn data(&self, n: usize) -> PathBuf {
+    pub(crate) fn data(&self, n: usize) -> PathBuf {
         self.folder.path().join(n.to_string())
     }
 
-    pub fn get(&self, n: usize) -> &Replica {
+    pub(crate) fn get(&self, n: usize) -> &Replica {
         self.running[n].as_ref().expect("the replica runs")
     }
 
-    pub async fn stop_one(&mut self, n: usize) {
+    pub(crate) async fn stop_one(&mut self, n: usize) {
         if let Some(replica) = self.running[n].take() {
             replica.shutdown().await;
         }
     }
 
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         for replica in self.running.iter_mut().filter_map(Option::take) {
             replica.shutdown().await;
         }
     }
 
     /// All from their folders, at the addresses that they had.
-    pub async fn start_again(&mut self) -> Result<()> {
+    pub(crate) async fn start_again(&mut self) -> Result<()> {
         for n in 0..self.running.len() {
             self.running[n] = Some(Replica::start(self.config(n)).await?);
         }
@@ -83,25 +85,25 @@ impl Replicas {
         .await
     }
 
-    pub fn bundle(&self) -> Result<Bundle> {
+    pub(crate) fn bundle(&self) -> Result<Bundle> {
         let path = self.data(0).join("administrator.toml");
         Ok(Bundle::parse(&std::fs::read_to_string(path)?)?)
     }
 
     /// As the first administrator.
-    pub fn channel(&self, n: usize) -> Result<Channel> {
+    pub(crate) fn channel(&self, n: usize) -> Result<Channel> {
         self.channel_as(n, &Tls::Mutual(self.bundle()?.identity()))
     }
 
-    pub fn channel_as(&self, n: usize, tls: &Tls) -> Result<Channel> {
+    pub(crate) fn channel_as(&self, n: usize, tls: &Tls) -> Result<Channel> {
         Ok(endpoint(&self.get(n).address().to_string(), tls, Options::default())?.connect_lazy())
     }
 
-    pub fn anonymous(&self) -> Result<Tls> {
+    pub(crate) fn anonymous(&self) -> Result<Tls> {
         Ok(Tls::Anonymous { authority_pem: self.bundle()?.authority })
     }
 
-    pub fn identity(&self, chain: &[impl AsRef<[u8]>], key: &[u8]) -> Result<Tls> {
+    pub(crate) fn identity(&self, chain: &[impl AsRef<[u8]>], key: &[u8]) -> Result<Tls> {
         Ok(Tls::Mutual(Identity {
             certificates_pem: pem::encode_certificates(chain),
             key_pem: pem::encode(pem::PRIVATE_KEY, key),
@@ -109,13 +111,13 @@ impl Replicas {
         }))
     }
 
-    pub async fn status(&self, n: usize) -> Result<v1::ClusterStatusResponse> {
+    pub(crate) async fn status(&self, n: usize) -> Result<v1::ClusterStatusResponse> {
         let mut client = ClusterClient::new(self.channel(n)?);
         Ok(client.status(v1::ClusterStatusRequest {}).await?.into_inner())
     }
 
     /// The number (from 0) of a replica that does not lead, once all vote.
-    pub async fn follower(&self) -> Result<usize> {
+    pub(crate) async fn follower(&self) -> Result<usize> {
         until("one leads and all others follow", async || {
             let leading = self.running.iter().flatten().position(Replica::is_leader);
             let Some(leading) = leading else { return Ok(None) };
@@ -129,7 +131,7 @@ impl Replicas {
 }
 
 /// Asks again until there is an answer.
-pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answer = ask().await;
@@ -145,7 +147,7 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<Option<T>
 }
 
 /// The refusal has this code, and its message names all of these.
-pub fn refused<T: std::fmt::Debug>(
+pub(crate) fn refused<T: std::fmt::Debug>(
     result: Result<T, tonic::Status>,
     code: tonic::Code,
     names: &[&str],
