@@ -5,7 +5,7 @@ mod mailbox;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,7 +19,10 @@ use crate::gate::Shut;
 
 const SHARDS: usize = 64;
 
-type Shard<K, V> = Mutex<HashMap<K, V>>;
+type ByNumber = Mutex<HashMap<u64, Arc<Entry>>>;
+/// Ordered, so that the connections of one certificate are a range: one may have ten thousand, and each must leave as
+/// cheaply as it came.
+type ByFingerprint = Mutex<BTreeMap<(Fingerprint, u64), Arc<Entry>>>;
 
 /// Sharded by connection number, with an index by fingerprint that is sharded by itself: no lock is shared by all
 /// connects.
@@ -30,8 +33,8 @@ type Shard<K, V> = Mutex<HashMap<K, V>>;
 /// that has the event.
 pub(crate) struct Registry {
     next: AtomicU64,
-    by_number: [Shard<u64, Arc<Entry>>; SHARDS],
-    by_fingerprint: [Shard<Fingerprint, Vec<Arc<Entry>>>; SHARDS],
+    by_number: [ByNumber; SHARDS],
+    by_fingerprint: [ByFingerprint; SHARDS],
 }
 
 /// Keeps a connection in the registry until it is dropped.
@@ -87,8 +90,8 @@ impl Registry {
     pub(crate) fn new() -> Arc<Registry> {
         Arc::new(Registry {
             next: AtomicU64::new(1),
-            by_number: std::array::from_fn(|_| Shard::default()),
-            by_fingerprint: std::array::from_fn(|_| Shard::default()),
+            by_number: std::array::from_fn(|_| Mutex::default()),
+            by_fingerprint: std::array::from_fn(|_| Mutex::default()),
         })
     }
 
@@ -97,21 +100,15 @@ impl Registry {
         let entry = Arc::new(Entry::new(self.next.fetch_add(1, Ordering::Relaxed), new));
         self.number_shard(entry.id).lock().insert(entry.id, entry.clone());
         if let Some(fingerprint) = entry.fingerprint() {
-            let mut shard = self.fingerprint_shard(&fingerprint).lock();
-            shard.entry(fingerprint).or_insert_with(|| Vec::with_capacity(1)).push(entry.clone());
+            self.fingerprint_shard(&fingerprint).lock().insert((fingerprint, entry.id), entry.clone());
         }
         Registered { registry: self.clone(), entry }
     }
 
     fn remove(&self, entry: &Arc<Entry>) {
         self.number_shard(entry.id).lock().remove(&entry.id);
-        let Some(fingerprint) = entry.fingerprint() else { return };
-        let mut shard = self.fingerprint_shard(&fingerprint).lock();
-        if let Some(entries) = shard.get_mut(&fingerprint) {
-            entries.retain(|other| !Arc::ptr_eq(other, entry));
-            if entries.is_empty() {
-                shard.remove(&fingerprint);
-            }
+        if let Some(fingerprint) = entry.fingerprint() {
+            self.fingerprint_shard(&fingerprint).lock().remove(&(fingerprint, entry.id));
         }
     }
 
@@ -150,7 +147,8 @@ impl Registry {
 
     /// The connections of one certificate.
     pub(crate) fn of_fingerprint(&self, fingerprint: &Fingerprint) -> Vec<Arc<Entry>> {
-        self.fingerprint_shard(fingerprint).lock().get(fingerprint).cloned().unwrap_or_default()
+        let shard = self.fingerprint_shard(fingerprint).lock();
+        shard.range((*fingerprint, 0)..=(*fingerprint, u64::MAX)).map(|(_, entry)| entry.clone()).collect()
     }
 
     /// Every connection, shard by shard. `each` runs under a shard's lock and must be short.
@@ -172,11 +170,11 @@ impl Registry {
         self.by_number.iter().map(|shard| shard.lock().len()).sum()
     }
 
-    fn number_shard(&self, number: u64) -> &Shard<u64, Arc<Entry>> {
+    fn number_shard(&self, number: u64) -> &ByNumber {
         &self.by_number[usize::try_from(number % SHARDS as u64).unwrap_or(0)]
     }
 
-    fn fingerprint_shard(&self, fingerprint: &Fingerprint) -> &Shard<Fingerprint, Vec<Arc<Entry>>> {
+    fn fingerprint_shard(&self, fingerprint: &Fingerprint) -> &ByFingerprint {
         &self.by_fingerprint[usize::from(fingerprint.0[0]) % SHARDS]
     }
 }
