@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::floor::{Floor, Samples};
-use super::scene::{Issued, Scene, Suspended, authority, between, shared};
+use super::scene::{Issued, Scene, Suspended, authority};
 use super::{Arguments, Verdict, row};
 use crate::fleet::{Fleet, Job, Report};
 use crate::statistics::Spread;
@@ -63,7 +63,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Run> {
     let mut sockets = Vec::new();
     while sockets.len() < arguments.sessions {
         match tokio::time::timeout(CLOSED_WITHIN, idle.next()).await {
-            Ok(Ok(Some(Report::Closed { at_ns, .. }))) => sockets.push(at_ns.saturating_sub(shared(committed))),
+            Ok(Ok(Some(Report::Closed { at_ns, .. }))) => sockets.push(at_ns.saturating_sub(committed)),
             Ok(other) => bail!("the worker failed: {other:?}"),
             Err(_) => break,
         }
@@ -77,7 +77,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Run> {
     verdict.wrongly_cut = usize::try_from(broken)?;
     idle.stop().await?;
     scene.shutdown().await;
-    let last_gate = gates.iter().map(|gate| between(committed, *gate));
+    let last_gate = gates.iter().map(|gate| gate.saturating_sub(committed));
     Ok(Run {
         floor: floor.floor(),
         commit_to_all_gates_us: Spread::of(last_gate).max_us,

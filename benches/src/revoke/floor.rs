@@ -1,13 +1,12 @@
 //! What no design on this machine goes below: a quorum commit of an empty entry with the same fsync, and a round trip of gRPC
 //! over loopback, measured between the suspensions of the same run.
 
-use std::time::Instant;
-
 use anyhow::Result;
 use revoq_proto::v1;
 use serde::Serialize;
 
-use super::scene::{Scene, between};
+use super::scene::Scene;
+use crate::clock::now_ns;
 use crate::statistics::Spread;
 
 #[derive(Default)]
@@ -28,13 +27,13 @@ pub(crate) struct Floor {
 impl Samples {
     /// One commit, one round trip.
     pub(crate) async fn take(&mut self, scene: &Scene) -> Result<()> {
-        let started = Instant::now();
+        let started = now_ns();
         scene.cluster.replica(scene.leader)?.commit_empty().await?;
-        self.commits.push(between(started, Instant::now()));
+        self.commits.push(now_ns() - started);
         let mut client = v1::cluster_client::ClusterClient::new(scene.channel.clone());
-        let started = Instant::now();
+        let started = now_ns();
         client.root(v1::ClusterRootRequest {}).await?;
-        self.round_trips.push(between(started, Instant::now()));
+        self.round_trips.push(now_ns() - started);
         Ok(())
     }
 

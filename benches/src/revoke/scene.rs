@@ -1,7 +1,7 @@
 //! The cluster of a run, its certificates, and the moments that its parts report.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use revoq_local::{Cluster, Options, Ports};
@@ -33,14 +33,14 @@ pub(crate) struct Issued {
     pub(crate) fingerprint: Vec<u8>,
 }
 
-/// The moments of one suspension.
+/// The moments of one suspension, on [`now_ns`].
 pub(crate) struct Suspended {
     /// The call was sent.
-    pub(crate) called: Instant,
-    /// The leader had committed and applied it.
-    pub(crate) committed: Instant,
+    pub(crate) called: u64,
+    /// The leader had learned that it is committed, and began to apply it.
+    pub(crate) committed: u64,
     /// Each broker's gates for it were shut, in the order of brokers.
-    pub(crate) gates: Vec<Instant>,
+    pub(crate) gates: Vec<u64>,
 }
 
 impl Scene {
@@ -99,29 +99,25 @@ impl Scene {
 
     /// Suspends, and follows the change to the last gate.
     pub(crate) async fn suspend(&self, selector: v1::selector::Selector) -> Result<Suspended> {
-        let mut commits = self.cluster.replica(self.leader)?.published();
         let brokers = (0..self.cluster.layout().brokers.len()).map(|n| self.cluster.broker(n));
-        let sweeps = brokers.map(|broker| Ok(broker?.swept())).collect::<Result<Vec<_>>>()?;
+        let sweeps = brokers.map(|broker| Ok(broker?.sweeps())).collect::<Result<Vec<_>>>()?;
         let request = v1::TransitionRequest {
             transition: v1::Transition::Suspend.into(),
             selector: Some(v1::Selector { selector: Some(selector) }),
             ..Default::default()
         };
         let mut client = v1::credentials_client::CredentialsClient::new(self.channel.clone());
-        let called = Instant::now();
+        let called = now_ns();
         let revision = client.transition(request).await?.into_inner().revision;
-        let committed = loop {
-            let published = commits.recv().await?;
-            if published.revision >= revision {
-                break published.at;
-            }
-        };
+        let leader = self.cluster.replica(self.leader)?;
+        let committed = leader.applied_at(revision).context("the leader has applied what it answered")?;
+        let committed = nanoseconds(committed);
         let mut gates = Vec::new();
         for mut sweeps in sweeps {
             gates.push(loop {
-                let swept = sweeps.recv().await?;
-                if swept.revision >= revision {
-                    break swept.at;
+                let sweep = sweeps.recv().await?;
+                if sweep.revision >= revision {
+                    break nanoseconds(sweep.at);
                 }
             });
         }
@@ -137,12 +133,6 @@ pub(crate) fn authority(name: &str) -> v1::selector::Selector {
     v1::selector::Selector::Authority(v1::AuthorityName { tenant: TENANT.into(), name: name.into() })
 }
 
-/// Nanoseconds between two moments; 0 where the second is not later.
-pub(crate) fn between(from: Instant, to: Instant) -> u64 {
-    u64::try_from(to.saturating_duration_since(from).as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A moment on the clock that all processes share.
-pub(crate) fn shared(moment: Instant) -> u64 {
-    now_ns().saturating_sub(between(moment, Instant::now()))
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).expect("a machine is up for less than 500 years")
 }

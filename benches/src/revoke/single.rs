@@ -8,7 +8,7 @@ use revoq_proto::v1::selector::Selector;
 use serde::Serialize;
 
 use super::floor::{Floor, Samples};
-use super::scene::{Scene, Suspended, between, shared};
+use super::scene::{Scene, Suspended};
 use super::{Arguments, Verdict, row};
 use crate::fleet::{Fleet, Job, Report};
 use crate::statistics::Spread;
@@ -57,13 +57,13 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Run> {
         suspended.insert(n);
         let selector = Selector::Fingerprint(certificate.fingerprint.clone().into());
         let Suspended { called, committed, gates } = scene.suspend(selector).await?;
-        farthest.push(gates.iter().map(|gate| between(called, *gate)).max().unwrap_or_default());
+        farthest.push(gates.iter().map(|gate| gate.saturating_sub(called)).max().unwrap_or_default());
         for (node, gate) in nodes.iter_mut().zip(&gates) {
-            node.push(between(committed, *gate));
+            node.push(gate.saturating_sub(committed));
         }
         let expected = sessions_of(arguments, n);
         for at_ns in closed(&mut fleet, expected, &suspended, &mut verdict).await? {
-            sockets.push(at_ns.saturating_sub(shared(committed)));
+            sockets.push(at_ns.saturating_sub(committed));
         }
     }
     for report in fleet.stop().await? {
