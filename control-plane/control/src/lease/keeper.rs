@@ -9,6 +9,7 @@ use revoq_proto::v1::leader_message::Grant;
 use revoq_proto::v1::peer_message::{self, Message};
 use revoq_proto::v1::{self, BrokerLease};
 use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::{debug, warn};
@@ -21,6 +22,9 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::machine::Marks;
 use crate::watch::Feed;
+
+/// Between two attempts of a new leader to prove itself.
+const SETTLE_RETRY: Duration = Duration::from_millis(50);
 
 /// Where grants go: to the replica that serves the broker.
 pub(crate) trait Outlet: Send + Sync + 'static {
@@ -85,15 +89,28 @@ impl LeaseKeeper {
     /// Serves renewals until `stop`.
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
+            let unsettled = self.unsettled();
             tokio::select! {
                 () = self.renewals.notified() => {}
+                () = sleep(SETTLE_RETRY), if unsettled => {}
                 () = stop.cancelled() => return,
+            }
+            if self.unsettled()
+                && let Err(status) = self.settle(0).await
+            {
+                debug!(reason = status.message(), "the leadership is not settled yet");
             }
             // One proof serves every renewal that waits; those that come meanwhile share the next one.
             while let Some(batch) = self.begin_proof() {
                 self.serve(&batch).await;
             }
         }
+    }
+
+    /// This replica leads and has yet to prove it. Nodes that join before it has are presumed leased.
+    fn unsettled(&self) -> bool {
+        let account = self.account.lock();
+        account.leases.term().is_some() && !account.leases.settled()
     }
 
     fn begin_proof(&self) -> Option<Batch> {
@@ -142,6 +159,7 @@ impl LeaseKeeper {
             account.outlets.clear();
         }
         drop(account);
+        self.renewals.notify_one();
         self.wake();
     }
 

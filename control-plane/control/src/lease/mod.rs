@@ -21,6 +21,8 @@ mod terms;
 #[cfg(test)]
 mod leases_test;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod model_test;
 
 use std::time::Duration;

@@ -72,14 +72,23 @@ impl Liaison {
     /// Follows the leadership until `stop`.
     pub(crate) async fn run(
         self: Arc<Self>,
-        mut leadership: watch::Receiver<Leadership>,
+        leadership: watch::Receiver<Leadership>,
         peers: Arc<Peers>,
         stop: CancellationToken,
     ) {
+        tokio::select! {
+            () = self.follow_all(leadership, &peers) => {}
+            () = stop.cancelled() => {}
+        }
+        // Fences that are still open here go on elsewhere.
+        self.keeper.deposed();
+    }
+
+    async fn follow_all(&self, mut leadership: watch::Receiver<Leadership>, peers: &Peers) {
         let mut retry = RETRY_FIRST;
         loop {
             let now = leadership.borrow_and_update().clone();
-            let work = self.follow(&now, &peers);
+            let work = self.follow(&now, peers);
             tokio::select! {
                 // Whatever changed, begin anew: the stream to an old leader is dropped with `work`.
                 changed = changed(&mut leadership, &now) => {
@@ -94,7 +103,6 @@ impl Liaison {
                     sleep(retry.mul_f64(jitter)).await;
                     retry = (retry * 2).min(RETRY_LAST);
                 }
-                () = stop.cancelled() => return,
             }
         }
     }

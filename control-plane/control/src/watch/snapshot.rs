@@ -80,3 +80,59 @@ impl Snapshot {
         changes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use revoq_credentials::{Command, MemoryStore, Millis, Operation, Revision, TenantName, apply};
+    use revoq_proto::v1::change::Change;
+
+    use super::*;
+
+    /// A state with so many tenants.
+    fn state(tenants: u64) -> MemoryStore {
+        let mut store = MemoryStore::new();
+        for number in 1..=tenants {
+            let name: TenantName = format!("t{number}").parse().expect("a name");
+            let operation = Operation::CreateTenant { name };
+            let command = Command { version: 1, actor: "test".to_owned(), time: Millis(number), operation };
+            let applied = apply(&store, Revision(number), &command).expect("readable");
+            applied.result.expect("a new name");
+            store.commit(&applied.writes);
+        }
+        store
+    }
+
+    fn chunks(tenants: u64) -> Vec<SnapshotChunk> {
+        let mut snapshot = Snapshot::new(Box::new(state(tenants)), tenants);
+        std::iter::from_fn(|| snapshot.next_chunk(&mut |_| None).expect("readable")).collect()
+    }
+
+    #[test]
+    fn an_empty_state_is_one_chunk() {
+        let chunks = chunks(0);
+        assert_eq!(chunks.len(), 1);
+        assert!(chunks[0].first && chunks[0].last);
+        let setting = |change: &v1::Change| matches!(change.change, Some(Change::Setting(_)));
+        assert!(chunks[0].changes.iter().all(setting) && !chunks[0].changes.is_empty());
+    }
+
+    #[test]
+    fn chunks_are_bounded_and_hold_everything_once() {
+        let chunks = chunks(4_500);
+        assert!(chunks.len() >= 3);
+        for (at, chunk) in chunks.iter().enumerate() {
+            assert_eq!((chunk.first, chunk.last), (at == 0, at + 1 == chunks.len()));
+            assert_eq!(chunk.revision, 4_500);
+            assert!(chunk.changes.len() <= CHUNK_CHANGES_MAX && chunk.encoded_len() <= 2 * CHUNK_BYTES_MAX);
+        }
+        let tenant = |change: v1::Change| match change.change {
+            Some(Change::Tenant(tenant)) => Some(tenant.name),
+            _ => None,
+        };
+        let mut names: Vec<String> =
+            chunks.into_iter().flat_map(|chunk| chunk.changes).filter_map(tenant).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), 4_500);
+    }
+}
