@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use revoq_proto::v1::RaftCall;
 use revoq_proto::v1::raft_call::Kind;
 use revoq_proto::v1::raft_client::RaftClient;
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::Error;
@@ -98,6 +99,9 @@ pub(crate) enum CallError {
     /// It was never sent.
     #[error("not reachable: {0}")]
     Unsent(String),
+    /// The peer would not do it, and has not.
+    #[error("rejected: {0}")]
+    Rejected(String),
     /// The peer or the connection failed after it may have been sent.
     #[error("failed: {0}")]
     Broken(String),
@@ -115,6 +119,14 @@ impl From<tonic::Status> for CallError {
             }
             source = error.source();
         }
-        Self::Broken(format!("{}: {}", status.code(), status.message()))
+        let text = format!("{}: {}", status.code(), status.message());
+        match status.code() {
+            Code::NotFound
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::InvalidArgument
+            | Code::Unimplemented => Self::Rejected(text),
+            _ => Self::Broken(text),
+        }
     }
 }

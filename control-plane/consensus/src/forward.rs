@@ -122,8 +122,14 @@ impl<M: Machine> Group<M> {
         patience: Duration,
     ) -> Result<T, Error> {
         match self.channels().call(address, Lane::Log, kind, payload, patience).await {
-            Ok(bytes) => decode::<Result<T, Error>>(&bytes).map_err(|e| Error::Peer(e.to_string()))?,
+            Ok(bytes) => match decode(&bytes) {
+                // It was stopped before it took the call.
+                Ok(Err(Error::Stopped(_))) => Err(Error::NoLeader),
+                Ok(result) => result,
+                Err(error) => Err(Error::Unknown(format!("the leader's answer cannot be read: {error}"))),
+            },
             Err(CallError::Unsent(_)) => Err(Error::NoLeader),
+            Err(CallError::Rejected(reason)) => Err(Error::Peer(reason)),
             Err(error) if kind == Kind::ReadIndex => {
                 tracing::debug!(%error, "the leader did not answer");
                 Err(Error::NoLeader)

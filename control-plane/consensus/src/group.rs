@@ -5,7 +5,7 @@ use std::time::Duration;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::Fatal;
 use openraft::metrics::RaftServerMetrics;
-use openraft::{BasicNode, Raft, RaftLogReader as _, RaftMetrics, RaftState, ServerState};
+use openraft::{BasicNode, Raft, RaftLogReader as _, RaftState, ServerState};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -157,7 +157,7 @@ impl<M: Machine> Group<M> {
     /// Whether this replica belongs to a group, by what is on its disk or by what others have sent it.
     #[must_use]
     pub fn is_initialized(&self) -> bool {
-        self.inner.found || self.metrics().last_log_index.is_some()
+        self.inner.found || self.raft().metrics().borrow_watched().last_log_index.is_some()
     }
 
     /// The state at this moment. Not linearizable by itself: see [`Group::read_barrier`].
@@ -212,7 +212,7 @@ impl<M: Machine> Group<M> {
     /// How this replica stands.
     #[must_use]
     pub fn status(&self) -> Status {
-        let metrics = self.metrics();
+        let metrics = self.raft().metrics().borrow_watched().clone();
         let standing = self.machinery().standing();
         let membership = metrics.membership_config.membership();
         let voters: Vec<u64> = membership.voter_ids().collect();
@@ -243,7 +243,9 @@ impl<M: Machine> Group<M> {
     /// # Errors
     /// [`Error::Stopped`] with the reason.
     pub fn running(&self) -> Result<(), Error> {
-        self.metrics().running_state.map_err(|fatal| Error::Stopped(fatal.to_string()))
+        let metrics = self.raft().metrics();
+        let now = metrics.borrow_watched();
+        now.running_state.as_ref().map_err(|fatal| Error::Stopped(fatal.to_string())).copied()
     }
 
     /// Makes the state durable and lets the log up to it go.
@@ -297,10 +299,6 @@ impl<M: Machine> Group<M> {
 
     pub(crate) fn channels(&self) -> &Channels {
         &self.inner.channels
-    }
-
-    pub(crate) fn metrics(&self) -> RaftMetrics<Types> {
-        self.raft().metrics().borrow_watched().clone()
     }
 }
 

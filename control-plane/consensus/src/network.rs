@@ -90,7 +90,9 @@ impl Peer {
             CallError::Timeout(timeout) => {
                 Timeout { action, id: self.node, target: self.target, timeout: *timeout }.into()
             }
-            CallError::Unsent(_) | CallError::Broken(_) => Unreachable::new(error).into(),
+            CallError::Unsent(_) | CallError::Rejected(_) | CallError::Broken(_) => {
+                Unreachable::new(error).into()
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, JoinHandle};
 
 use super::Database;
 
@@ -10,19 +11,22 @@ type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 
 /// Hands over to the flusher thread, which ends when this is dropped.
 pub(crate) struct Flusher {
-    queue: Sender<Done>,
+    /// Both are there until it is dropped.
+    queue: Option<Sender<Done>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Flusher {
     pub(super) fn spawn(database: Arc<Database>) -> io::Result<Self> {
         let (queue, waiting) = channel();
-        std::thread::Builder::new().name("raft-flush".to_owned()).spawn(move || run(&database, &waiting))?;
-        Ok(Self { queue })
+        let thread = Builder::new().name("raft-flush".to_owned()).spawn(move || run(&database, &waiting))?;
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
     /// Calls `done` when everything written so far is durable.
     pub(crate) fn flush(&self, done: impl FnOnce(io::Result<()>) + Send + 'static) {
-        if let Err(unsent) = self.queue.send(Box::new(done)) {
+        let Some(queue) = &self.queue else { return };
+        if let Err(unsent) = queue.send(Box::new(done)) {
             (unsent.0)(Err(io::Error::other("the flusher thread has ended")));
         }
     }
@@ -32,6 +36,18 @@ impl Flusher {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         self.flush(move |result| drop(sender.send(result)));
         receiver.await.unwrap_or_else(|_| Err(io::Error::other("the flusher thread has ended")))
+    }
+}
+
+impl Drop for Flusher {
+    /// The thread lets go of the database before the store says that it is closed.
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the flusher thread had panicked");
+        }
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) fn database_options() -> Options {
     // replica must not start as if nothing were missing.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_max_total_wal_size(WAL_BYTES_MAX);
+    // Written by the flusher thread together with the fdatasync, not by every append.
+    options.set_manual_wal_flush(true);
     options.set_bytes_per_sync(MIB as u64);
     options.set_max_background_jobs(2);
     options.set_keep_log_file_num(4);

@@ -77,7 +77,7 @@ pub(crate) fn config(node: u64) -> Config {
     }
 }
 
-/// What stands for a process: its tasks end with it, wherever it is dropped.
+/// What stands for a process: when it is dropped its tasks are, wherever they are.
 struct Process(Option<Runtime>);
 
 impl Process {
@@ -96,14 +96,17 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
+        // A runtime must not be waited for where it could be the one that waits.
+        let runtime = self.0.take();
+        let ending = std::thread::spawn(move || runtime.map(|runtime| runtime.shutdown_timeout(PATIENCE)));
+        assert!(ending.join().is_ok(), "the tasks end");
     }
 }
 
 /// A replica that runs.
 pub(crate) struct Replica {
+    /// First, so that everything else is idle when it is dropped.
+    process: Process,
     pub(crate) node: u64,
     pub(crate) address: String,
     pub(crate) group: Group<Register>,
@@ -111,7 +114,6 @@ pub(crate) struct Replica {
     pub(crate) config: Config,
     folder: PathBuf,
     store: Store,
-    process: Process,
 }
 
 impl Replica {
