@@ -1,5 +1,6 @@
 //! `revoq-control`: one replica of the control plane.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -22,7 +23,8 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(args: &Args) -> Result<()> {
     let filter = EnvFilter::try_new(args.log_filter()).context("--log")?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal).init();
     let config = Config::load(args)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -81,8 +81,6 @@ impl Metrics {
             ("applied_revision", "Revision that this replica has applied", &gauges.applied),
             ("committed_revision", "Revision that this replica knows to be committed", &gauges.committed),
             ("members", "Replicas in the membership", &gauges.members),
-            ("watchers", "Brokers that watch this replica", &gauges.watchers),
-            ("usage_dropped", "Reports of use that were dropped, too many waiting", &gauges.usage_dropped),
             ("watchers", "Brokers that this replica serves", &gauges.watchers),
             ("usage_dropped", "Reports of use that found no room since the start", &gauges.usage_dropped),
         ] {
@@ -119,5 +117,21 @@ impl Metrics {
         // Writing into a String does not fail.
         let _ = encode(&mut text, &self.registry.lock());
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_metric_is_there_once() {
+        let text = Metrics::new().text();
+        let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        let once: BTreeSet<&str> = names.iter().copied().collect();
+        assert!(!names.is_empty());
+        assert_eq!(names.len(), once.len(), "{names:?}");
     }
 }

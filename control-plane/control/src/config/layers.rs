@@ -9,6 +9,9 @@ use crate::error::{Error, shortened};
 /// `listen` is read from `REVOQ_CONTROL_LISTEN`, `join.token` from `REVOQ_CONTROL_JOIN_TOKEN`.
 pub const ENVIRONMENT_PREFIX: &str = "REVOQ_CONTROL_";
 
+/// openraft warns of what it puts right by itself.
+const LOG: &str = "info,openraft=error";
+
 /// Every key.
 pub(super) const KEYS: [&str; 17] = [
     "name",
@@ -71,10 +74,10 @@ pub struct Args {
 }
 
 impl Args {
-    /// What to log: the flag, the environment variable, or `info`.
+    /// What to log: the flag, the environment variable, or what an operator needs.
     pub fn log_filter(&self) -> String {
         let variable = || std::env::var(format!("{ENVIRONMENT_PREFIX}LOG")).ok();
-        self.log.clone().or_else(variable).unwrap_or_else(|| "info".to_owned())
+        self.log.clone().or_else(variable).unwrap_or_else(|| LOG.to_owned())
     }
 
     fn flags(&self) -> [(&'static str, Option<&String>); 8] {
