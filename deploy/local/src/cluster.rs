@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use revoq_broker::Broker;
@@ -13,6 +13,9 @@ use crate::layout::{Layout, Ports};
 
 /// A broker is ready well within this on a busy machine: join, server certificate, snapshot, first grant.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Replicas elect a leader well within this.
+const LED_WITHIN: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 const BUNDLE: &str = "administrator.toml";
 const TOKEN_TTL: Duration = Duration::from_secs(600);
 
@@ -111,11 +114,8 @@ impl Cluster {
         ensure!(self.replicas[n].is_none(), "replica {} is running", n + 1);
         let mut config = self.replica_config(n);
         if n > 0 && !config.data.exists() {
-            let first = self.any_replica()?;
-            config.join = Some(revoq_control::Join {
-                token: first.create_join_token(NodeKind::Replica, Some(1), TOKEN_TTL).await?,
-                endpoints: vec![first.address().to_string()],
-            });
+            let endpoints = vec![self.any_replica()?.address().to_string()];
+            config.join = Some(revoq_control::Join { token: self.token(NodeKind::Replica).await?, endpoints });
         }
         // Boxed, here and below: the futures are large.
         let replica = Box::pin(Replica::start(config)).await.with_context(|| format!("starting replica {}", n + 1))?;
@@ -127,7 +127,7 @@ impl Cluster {
     pub async fn start_broker(&mut self, n: usize) -> Result<()> {
         ensure!(self.brokers[n].is_none(), "broker {} is running", n + 1);
         let addresses = self.layout.brokers[n];
-        let token = self.any_replica()?.create_join_token(NodeKind::Broker, Some(1), TOKEN_TTL).await?;
+        let token = self.token(NodeKind::Broker).await?;
         let config = revoq_broker::Config {
             name: format!("broker-{}", n + 1),
             control_plane: self.layout.replicas.iter().map(|replica| replica.grpc.to_string()).collect(),
@@ -196,6 +196,19 @@ impl Cluster {
         let path = self.options.data.join(BUNDLE);
         ensure!(path.is_file(), "{} is not there: it is written at the first start", path.display());
         Ok(path)
+    }
+
+    /// A token for one node. Replicas that were just started elect their leader first.
+    async fn token(&self, kind: NodeKind) -> Result<String> {
+        let replica = self.any_replica()?;
+        let started = Instant::now();
+        loop {
+            match replica.create_join_token(kind, Some(1), TOKEN_TTL).await {
+                Ok(token) => return Ok(token),
+                Err(error) if started.elapsed() > LED_WITHIN => return Err(error).context("making a join token"),
+                Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
     }
 
     fn any_replica(&self) -> Result<&Replica> {
