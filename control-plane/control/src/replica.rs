@@ -233,8 +233,9 @@ impl Replica {
     pub async fn shutdown(self) {
         let Replica { health, shutdown, cut, plane, servers, api, store, drain, .. } = self;
         health.drain();
-        shutdown.cancel();
+        // The heir must reach this replica to take over from it, so the listener stays until then.
         plane.shutdown().await;
+        shutdown.cancel();
         let mut servers = JoinSet::from_iter(servers.into_iter().map(|server| async {
             // A server that ended badly has said so itself.
             let _ = server.await;
