@@ -22,7 +22,11 @@ pub(crate) struct Client {
 
 impl Client {
     /// Connects and waits for CONNACK with success.
-    pub(crate) async fn connect(address: SocketAddr, tls: Arc<ClientConfig>, client_id: &str) -> Result<Client> {
+    pub(crate) async fn connect(
+        address: SocketAddr,
+        tls: Arc<ClientConfig>,
+        client_id: &str,
+    ) -> Result<Client> {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         let name = ServerName::try_from("localhost").expect("localhost is a name");

@@ -50,7 +50,8 @@ impl Median {
         let mut all: Vec<f64> = figures.into_iter().collect();
         all.sort_by(f64::total_cmp);
         let last = all.len() - 1;
-        let median = if all.len() % 2 == 1 { all[last / 2] } else { f64::midpoint(all[last / 2], all[last / 2 + 1]) };
+        let median =
+            if all.len() % 2 == 1 { all[last / 2] } else { f64::midpoint(all[last / 2], all[last / 2 + 1]) };
         Median { median, low: all[0], high: all[last] }
     }
 }

@@ -37,15 +37,20 @@ except OSError as error:
 
 client.tls_set(ca_certs=ca, certfile=cert, keyfile=key)
 end = time.time() + seconds
-joined = False
+connect = lambda: client.connect("localhost", port, 60)
+last = 0.0
 while time.time() < end:
     try:
-        if not joined:
-            client.connect("localhost", port, 60)
-            client.loop_start()
-            joined = True
-        client.publish("kp1/app-v1/dcx/token/json", json.dumps([{"temperature": 21}]))
+        if connect:
+            connect()
+            connect = None
+        if client.loop(timeout=0.1) != mqtt.MQTT_ERR_SUCCESS:
+            say("lost")
+            connect = client.reconnect
+            time.sleep(0.3)
+        elif time.time() - last > 0.3:
+            last = time.time()
+            client.publish("kp1/app-v1/dcx/token/json", json.dumps([{"temperature": 21}]))
     except OSError as error:
         say("refused", text=str(error))
-    time.sleep(0.3)
-client.loop_stop()
+        time.sleep(0.3)

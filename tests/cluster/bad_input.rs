@@ -41,7 +41,12 @@ async fn csr_by_openssl(lab: &Lab, arguments: &[&str]) -> Result<Vec<u8>> {
 }
 
 fn sign(csr: Vec<u8>) -> v1::SignCertificateRequest {
-    v1::SignCertificateRequest { tenant: TENANT.into(), device: "x".into(), csr: csr.into(), ..Default::default() }
+    v1::SignCertificateRequest {
+        tenant: TENANT.into(),
+        device: "x".into(),
+        csr: csr.into(),
+        ..Default::default()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,7 +88,8 @@ async fn certificates_and_signing_requests() -> Result<()> {
 async fn names_ids_and_sizes() -> Result<()> {
     let lab = Lab::start(1, 0).await?;
     let mut devices = DevicesClient::new(lab.channel(0)?);
-    let device = |name: &str| v1::CreateDeviceRequest { tenant: TENANT.into(), name: name.into(), labels: vec![] };
+    let device =
+        |name: &str| v1::CreateDeviceRequest { tenant: TENANT.into(), name: name.into(), labels: vec![] };
     let long = "x".repeat(129);
     refusal(devices.create(device(&long)).await, Code::InvalidArgument, &["device", "128"])?;
     refusal(devices.create(device("")).await, Code::InvalidArgument, &["device"])?;
@@ -101,7 +107,11 @@ async fn names_ids_and_sizes() -> Result<()> {
     let odd = Selector::CertificateId("xyz".into());
     refusal(lab.transition(0, Transition::Suspend, odd, false).await, Code::InvalidArgument, &["xyz", "32"])?;
     let short = Selector::Fingerprint(vec![1, 2, 3].into());
-    refusal(lab.transition(0, Transition::Suspend, short, false).await, Code::InvalidArgument, &["fingerprint"])?;
+    refusal(
+        lab.transition(0, Transition::Suspend, short, false).await,
+        Code::InvalidArgument,
+        &["fingerprint"],
+    )?;
 
     let huge = lab.register("x", &vec![0; 5 * 1024 * 1024]).await;
     refusal(huge, Code::OutOfRange, &["4194304"])?;
@@ -126,7 +136,8 @@ async fn administrator(lab: &Lab, name: &str, role: v1::Role, ttl_ms: u64) -> Re
 
 async fn audited(lab: &Lab, actor: &str) -> Result<Vec<v1::AuditEntry>> {
     let mut client = v1::audit_client::AuditClient::new(lab.channel(0)?);
-    let entries = client.list(v1::ListAuditRequest { after: 0, page_size: 1_000 }).await?.into_inner().entries;
+    let entries =
+        client.list(v1::ListAuditRequest { after: 0, page_size: 1_000 }).await?.into_inner().entries;
     Ok(entries.into_iter().filter(|entry| entry.actor.contains(actor)).collect())
 }
 
@@ -143,7 +154,11 @@ async fn wrong_roles() -> Result<()> {
     let (certificate, key) = administrator(&lab, "olga", v1::Role::Auditor, 3_600_000).await?;
     let auditor = lab.channel_as(0, &certificate, &key)?;
     let mut credentials = v1::credentials_client::CredentialsClient::new(auditor.clone());
-    refusal(credentials.transition(suspend()).await, Code::PermissionDenied, &["olga", "auditor", "operator"])?;
+    refusal(
+        credentials.transition(suspend()).await,
+        Code::PermissionDenied,
+        &["olga", "auditor", "operator"],
+    )?;
     CertificatesClient::new(auditor.clone()).show(by_id.clone()).await?;
 
     let (certificate, key) = administrator(&lab, "otto", v1::Role::Operator, 3_600_000).await?;
@@ -154,7 +169,10 @@ async fn wrong_roles() -> Result<()> {
     v1::credentials_client::CredentialsClient::new(operator.clone()).transition(suspend()).await?;
 
     let entries = audited(&lab, "olga").await?;
-    ensure!(entries.iter().any(|entry| entry.outcome != "ok"), "the refusal is not in the audit log: {entries:#?}");
+    ensure!(
+        entries.iter().any(|entry| entry.outcome != "ok"),
+        "the refusal is not in the audit log: {entries:#?}"
+    );
 
     // A removed administrator is nobody, from the next call on.
     let mut administrators = AdministratorsClient::new(lab.channel(0)?);
@@ -178,7 +196,8 @@ async fn an_expired_administrator_is_told_so() -> Result<()> {
     let (certificate, key) = administrator(&lab, "short", v1::Role::Auditor, 2_000).await?;
     let channel = lab.channel_as(0, &certificate, &key)?;
     let expired = revoq_tests::until("it expires", std::time::Duration::from_secs(20), || async {
-        let result = v1::settings_client::SettingsClient::new(channel.clone()).list(v1::ListSettingsRequest {}).await;
+        let result =
+            v1::settings_client::SettingsClient::new(channel.clone()).list(v1::ListSettingsRequest {}).await;
         Ok(result.err())
     })
     .await?;

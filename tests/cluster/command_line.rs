@@ -7,15 +7,20 @@ use serde_json::Value;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_day_of_an_operator() -> Result<()> {
     let lab = Lab::start(3, 2).await?;
-    let status: Value = serde_json::from_str(&lab.revoqctl_ok(&["cluster", "status", "--output", "json"]).await?)?;
+    let status: Value =
+        serde_json::from_str(&lab.revoqctl_ok(&["cluster", "status", "--output", "json"]).await?)?;
     let nodes = status["nodes"].as_array().context("nodes are a list")?;
     ensure!(nodes.len() == 5, "{status:#}");
 
     lab.revoqctl_ok(&["device", "create", "pump", "--label", "site=north"]).await?;
     lab.revoqctl_ok(&["certificate", "issue", "pump", "--out", "pump"]).await?;
     let key = std::fs::metadata(lab.folder().join("pump/key.pem"))?;
-    ensure!(std::os::unix::fs::PermissionsExt::mode(&key.permissions()) & 0o777 == 0o600, "key.pem is readable");
-    let listed: Value = serde_json::from_str(&lab.revoqctl_ok(&["certificate", "list", "--output", "json"]).await?)?;
+    ensure!(
+        std::os::unix::fs::PermissionsExt::mode(&key.permissions()) & 0o777 == 0o600,
+        "key.pem is readable"
+    );
+    let listed: Value =
+        serde_json::from_str(&lab.revoqctl_ok(&["certificate", "list", "--output", "json"]).await?)?;
     ensure!(listed.to_string().contains("pump"), "{listed:#}");
 
     let dry = lab.revoqctl_ok(&["certificate", "suspend", "--label", "site=north", "--dry-run"]).await?;

@@ -21,8 +21,12 @@ fn confirmed(fence: &FenceUpdate, sessions: u64) -> Result<()> {
 async fn refused(lab: &Lab, device: &revoq_tests::Device) -> Result<()> {
     for broker in 0..2 {
         match lab.try_connect(broker, device, "again").await? {
-            Err(Refused::Tls(alert)) => ensure!(alert.contains("CertificateRevoked"), "another alert: {alert}"),
-            Err(Refused::ConnAck(reason)) => ensure!(reason == ReasonCode::NotAuthorized, "CONNACK {reason:?}"),
+            Err(Refused::Tls(alert)) => {
+                ensure!(alert.contains("CertificateRevoked"), "another alert: {alert}")
+            }
+            Err(Refused::ConnAck(reason)) => {
+                ensure!(reason == ReasonCode::NotAuthorized, "CONNACK {reason:?}")
+            }
             Ok(_) => anyhow::bail!("{} was let in at broker {broker}", device.name),
         }
     }
@@ -30,7 +34,12 @@ async fn refused(lab: &Lab, device: &revoq_tests::Device) -> Result<()> {
 }
 
 /// Connects a victim and a bystander to both brokers, changes the victim's state through `replica`, and checks all ends.
-async fn cut_through(lab: &Lab, replica: usize, transition: Transition, victim: &revoq_tests::Device) -> Result<()> {
+async fn cut_through(
+    lab: &Lab,
+    replica: usize,
+    transition: Transition,
+    victim: &revoq_tests::Device,
+) -> Result<()> {
     let bystander = lab.issue(&format!("bystander-{replica}-{}", transition as i32)).await?;
     let mut victims = Vec::new();
     let mut bystanders = Vec::new();
@@ -79,7 +88,8 @@ async fn older_clients_just_end() -> Result<()> {
     for (version, id) in [(Version::V31, "v31"), (Version::V311, "v311")] {
         let device = lab.issue(id).await?;
         let config = lab.tls(Some(&device.leaf))?;
-        let client = Client::connect(lab.broker(0), config.clone(), version, id).await?.expect("it is let in");
+        let client =
+            Client::connect(lab.broker(0), config.clone(), version, id).await?.expect("it is let in");
         confirmed(&lab.change(0, Transition::Suspend, by_fingerprint(&device)).await?, 1)?;
         ensure!(client.ended().await? == End::Silent);
         ensure!(Client::connect(lab.broker(0), config, version, id).await?.is_err(), "{id} was let in again");

@@ -54,7 +54,8 @@ fn by_id(device: &Device) -> Selector {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_everything_keeps_everything() -> Result<()> {
     let lab = Lab::start(3, 2).await?;
-    let (good, suspended, revoked) = (lab.issue("good").await?, lab.issue("suspended").await?, lab.issue("revoked").await?);
+    let (good, suspended, revoked) =
+        (lab.issue("good").await?, lab.issue("suspended").await?, lab.issue("revoked").await?);
     lab.change(0, Transition::Suspend, by_id(&suspended)).await?;
     lab.change(1, Transition::Revoke, by_id(&revoked)).await?;
     lab.set("cut_deadline", "3s").await?;

@@ -95,8 +95,7 @@ async fn of_many() -> Result<()> {
     lab.create_authority("elsewhere").await?;
     let scene = Scene { meant, other: lab.issue_by("elsewhere", "third").await? };
     let authority = v1::AuthorityName { tenant: TENANT.into(), name: AUTHORITY.into() };
-    let issued_before =
-        v1::IssuedBefore { tenant: TENANT.into(), authority: String::new(), time_ms: before };
+    let issued_before = v1::IssuedBefore { tenant: TENANT.into(), authority: String::new(), time_ms: before };
     let selectors = [
         Selector::Label(v1::DeviceLabel { tenant: TENANT.into(), label: Some(label) }),
         Selector::IssuedBefore(issued_before),

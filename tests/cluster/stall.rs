@@ -68,7 +68,10 @@ async fn a_thousand_half_open_handshakes_do_not_delay_a_good_one() -> Result<()>
         half_open.push(stream);
     }
     let beside = connect_time(&lab, &good).await?;
-    ensure!(beside <= alone + Duration::from_millis(100), "{beside:?} beside 1,000 half-open ones, {alone:?} alone");
+    ensure!(
+        beside <= alone + Duration::from_millis(100),
+        "{beside:?} beside 1,000 half-open ones, {alone:?} alone"
+    );
     drop(half_open);
     lab.cluster.shutdown().await;
     Ok(())

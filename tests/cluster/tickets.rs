@@ -14,7 +14,8 @@ async fn resumes(lab: &Lab, version: &'static SupportedProtocolVersion) -> Resul
     ensure!(!first.is_resumed());
     // Tickets of TLS 1.3 come after the handshake: they are there once an answer was read.
     first.ping().await?;
-    let mut elsewhere = Client::connect(lab.broker(1), tls.clone(), Version::V5, "elsewhere").await?.expect("let in");
+    let mut elsewhere =
+        Client::connect(lab.broker(1), tls.clone(), Version::V5, "elsewhere").await?.expect("let in");
     ensure!(elsewhere.is_resumed(), "{version:?}: a ticket of one node is of use at the other");
     elsewhere.ping().await?;
     lab.change(0, Transition::Suspend, Selector::Fingerprint(device.certificate.fingerprint.clone())).await?;
@@ -41,7 +42,8 @@ async fn a_ticket_taken_while_certificates_were_off_is_of_no_use_once_they_are_r
     for version in rustls::ALL_VERSIONS {
         lab.set("client_certificate", "off").await?;
         let tls = mqtt::tls(&lab.root, None, &[version])?;
-        let mut open = Client::connect(lab.broker(0), tls.clone(), Version::V5, "open").await?.expect("let in");
+        let mut open =
+            Client::connect(lab.broker(0), tls.clone(), Version::V5, "open").await?.expect("let in");
         open.ping().await?;
         lab.set("client_certificate", "required").await?;
         let again = Client::connect(lab.broker(0), tls, Version::V5, "again").await?;

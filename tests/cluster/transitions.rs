@@ -32,9 +32,11 @@ async fn bring_to(lab: &Lab, device: &Device, state: State) -> Result<()> {
     let transition = match state {
         State::Active => {
             lab.connect(0, device, &device.name).await?.ping().await?;
-            return revoq_tests::until("the first use is recorded", std::time::Duration::from_secs(20), || async {
-                Ok((state_of(lab, device).await? == Ok(State::Active)).then_some(()))
-            })
+            return revoq_tests::until(
+                "the first use is recorded",
+                std::time::Duration::from_secs(20),
+                || async { Ok((state_of(lab, device).await? == Ok(State::Active)).then_some(())) },
+            )
             .await;
         }
         State::Suspended => Transition::Suspend,
@@ -70,7 +72,10 @@ async fn every_pair_of_state_and_transition() -> Result<()> {
                 (Err(code), Err(status)) => {
                     ensure!(status.code() == code, "{what}: {status:?}");
                     let message = status.message().to_lowercase();
-                    ensure!(message.contains(&format!("{from:?}").to_lowercase()), "{what} does not name the state that it is in: {message}");
+                    ensure!(
+                        message.contains(&format!("{from:?}").to_lowercase()),
+                        "{what} does not name the state that it is in: {message}"
+                    );
                     let now = state_of(&lab, &device).await?;
                     ensure!(now == Ok(from), "{what} changed it to {now:?}");
                 }

@@ -58,7 +58,8 @@ impl Lab {
         let options = Options { data, replicas, brokers, ports: Ports::Free, tcp: false };
         let cluster = Box::pin(Cluster::start(options)).await?;
         let bundle = Bundle::parse(&std::fs::read_to_string(cluster.bundle_path()?)?)?;
-        let mut roots = revoq_proto::pem::decode_all("authority", revoq_proto::pem::CERTIFICATE, &bundle.authority)?;
+        let mut roots =
+            revoq_proto::pem::decode_all("authority", revoq_proto::pem::CERTIFICATE, &bundle.authority)?;
         let root = CertificateDer::from(roots.pop().context("the bundle has an authority")?);
         Ok(Lab { cluster, root, bundle, folder })
     }
@@ -98,7 +99,8 @@ impl Lab {
 
     /// Makes an authority in the tenant `default`.
     pub async fn create_authority(&self, name: &str) -> Result<v1::Authority> {
-        let request = v1::CreateAuthorityRequest { tenant: TENANT.into(), name: name.into(), ..Default::default() };
+        let request =
+            v1::CreateAuthorityRequest { tenant: TENANT.into(), name: name.into(), ..Default::default() };
         let mut client = v1::authorities_client::AuthoritiesClient::new(self.channel(0)?);
         client.create(request).await?.into_inner().authority.context("an authority is answered")
     }
@@ -188,7 +190,8 @@ impl Lab {
     /// Sets a replicated setting and waits for its fence.
     pub async fn set(&self, key: &str, value: &str) -> Result<v1::FenceUpdate> {
         let request = v1::SetSettingRequest { key: key.into(), value: value.into() };
-        let answer = v1::settings_client::SettingsClient::new(self.channel(0)?).set(request).await?.into_inner();
+        let answer =
+            v1::settings_client::SettingsClient::new(self.channel(0)?).set(request).await?.into_inner();
         self.fence(0, answer.revision).await
     }
 
@@ -216,7 +219,12 @@ impl Lab {
     }
 
     /// As [`Lab::connect`]; a refusal is a value.
-    pub async fn try_connect(&self, n: usize, device: &Device, client_id: &str) -> Result<Result<Client, Refused>> {
+    pub async fn try_connect(
+        &self,
+        n: usize,
+        device: &Device,
+        client_id: &str,
+    ) -> Result<Result<Client, Refused>> {
         Client::connect(self.broker(n), self.tls(Some(&device.leaf))?, Version::V5, client_id).await
     }
 

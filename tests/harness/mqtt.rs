@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use bytes::{Bytes, BytesMut};
 use revoq_mqtt::{
-    ClientId, Connect, Disconnect, Packet, PacketId, Peek, Publish, PublishProperties, QoS, ReasonCode, Subscribe,
-    SubscribeOptions, Subscription, Topic, TopicFilter, Version, decode, encode, peek,
+    ClientId, Connect, Disconnect, Packet, PacketId, Peek, Publish, PublishProperties, QoS, ReasonCode,
+    Subscribe, SubscribeOptions, Subscription, Topic, TopicFilter, Version, decode, encode, peek,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
@@ -44,8 +44,9 @@ pub fn tls(
     let mut roots = RootCertStore::empty();
     roots.add(root.clone())?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder =
-        ClientConfig::builder_with_provider(provider).with_protocol_versions(versions)?.with_root_certificates(roots);
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)?
+        .with_root_certificates(roots);
     Ok(Arc::new(match leaf {
         Some(leaf) => builder.with_client_auth_cert(leaf.chain.clone(), leaf.key.clone_key())?,
         None => builder.with_no_client_auth(),
@@ -155,8 +156,12 @@ impl Client {
         let packet_id = self.next_id();
         let options = SubscribeOptions { qos: QoS::AtLeastOnce, ..SubscribeOptions::default() };
         let subscriptions = vec![Subscription { filter: filter.parse::<TopicFilter>()?, options }];
-        let subscribe =
-            Subscribe { packet_id, subscription_id: None, user_properties: Default::default(), subscriptions };
+        let subscribe = Subscribe {
+            packet_id,
+            subscription_id: None,
+            user_properties: Default::default(),
+            subscriptions,
+        };
         self.send(&Packet::Subscribe(subscribe)).await?;
         match self.receive().await? {
             Packet::SubAck(ack) if ack.reasons.iter().all(|reason| (*reason as u8) < 0x80) => Ok(()),

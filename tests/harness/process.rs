@@ -24,16 +24,20 @@ pub struct Done {
 }
 
 /// Runs a program to its end.
-pub async fn run<A: AsRef<OsStr>>(program: impl AsRef<OsStr>, arguments: impl IntoIterator<Item = A>) -> Result<Done> {
+pub async fn run<A: AsRef<OsStr>>(
+    program: impl AsRef<OsStr>,
+    arguments: impl IntoIterator<Item = A>,
+) -> Result<Done> {
     run_with(Command::new(program).args(arguments)).await
 }
 
 /// Runs a prepared command to its end, without standard input.
 pub async fn run_with(command: &mut Command) -> Result<Done> {
-    let output = tokio::time::timeout(ANSWERS_WITHIN, command.stdin(Stdio::null()).kill_on_drop(true).output())
-        .await
-        .with_context(|| format!("{command:?} did not end within {ANSWERS_WITHIN:?}"))?
-        .with_context(|| format!("{command:?} did not start"))?;
+    let output =
+        tokio::time::timeout(ANSWERS_WITHIN, command.stdin(Stdio::null()).kill_on_drop(true).output())
+            .await
+            .with_context(|| format!("{command:?} did not end within {ANSWERS_WITHIN:?}"))?
+            .with_context(|| format!("{command:?} did not start"))?;
     Ok(Done {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -54,7 +58,8 @@ pub fn binary(name: &str) -> Result<PathBuf> {
 
 /// The Python of the virtual environment with that version of paho-mqtt, which `tests/run` makes.
 pub fn python(paho: &str) -> Result<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../target/python/paho-{paho}/bin/python"));
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../target/python/paho-{paho}/bin/python"));
     if !path.is_file() {
         bail!("{} is not there: run tests/run", path.display());
     }

@@ -15,10 +15,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("revoq-consensus", &["revoq-credentials", "revoq-proto"]),
     ("revoq-control", &["revoq-consensus", "revoq-credentials", "revoq-proto"]),
     ("revoq-admin", &["revoq-credentials", "revoq-proto"]),
-    (
-        "revoq-broker",
-        &["revoq-credentials", "revoq-mqtt", "revoq-proto", "revoq-routing", "revoq-session"],
-    ),
+    ("revoq-broker", &["revoq-credentials", "revoq-mqtt", "revoq-proto", "revoq-routing", "revoq-session"]),
     ("revoq-local", &["revoq-broker", "revoq-control"]),
 ];
 
@@ -37,7 +34,8 @@ const CONFINED: &[(&str, &[&str])] = &[
 
 /// Crates without sockets, files, threads, clocks and randomness, and what they must therefore not use.
 const SANS_IO: &[&str] = &["revoq-credentials", "revoq-mqtt", "revoq-routing", "revoq-session"];
-const NOT_SANS_IO: &[&str] = &["futures-util", "mio", "rand", "rustix", "socket2", "tokio", "tokio-util", "tonic"];
+const NOT_SANS_IO: &[&str] =
+    &["futures-util", "mio", "rand", "rustix", "socket2", "tokio", "tokio-util", "tonic"];
 
 /// What must be nowhere in the graph.
 const BANNED: &[&str] = &["native-tls", "openssl", "openssl-sys", "ring"];
@@ -123,7 +121,17 @@ fn sans_io_crates_know_no_input_and_output() {
 #[test]
 fn one_cryptographic_library_and_no_banned_one() {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--locked", "--workspace", "--edges", "normal,build,dev", "--prefix", "none", "--format", "{p}"])
+        .args([
+            "tree",
+            "--locked",
+            "--workspace",
+            "--edges",
+            "normal,build,dev",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+        ])
         .current_dir(super::root())
         .output()
         .expect("cargo lists the graph");

@@ -73,7 +73,8 @@ impl<'ast> Visit<'ast> for Functions<'_> {
 fn functions_are_short() {
     let mut long = Vec::new();
     for path in tracked(&[".rs"]) {
-        let parsed = syn::parse_file(&read(&path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let parsed =
+            syn::parse_file(&read(&path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let mut functions = Functions { path: &path, long: Vec::new() };
         functions.visit_file(&parsed);
         long.append(&mut functions.long);
@@ -84,7 +85,13 @@ fn functions_are_short() {
 #[test]
 fn nothing_is_left_over() {
     // Spelt apart, so that this file does not find itself.
-    let leftovers = [concat!("FIX", "ME"), concat!("TO", "DO"), concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[ig", "nore")];
+    let leftovers = [
+        concat!("FIX", "ME"),
+        concat!("TO", "DO"),
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("#[ig", "nore"),
+    ];
     for path in tracked(&[".rs", ".proto", ".sh", ".toml", "run", "up"]) {
         for (number, line) in read(&path).lines().enumerate() {
             for leftover in leftovers {

@@ -1,5 +1,7 @@
 //! Documents: those that must be there, links inside them, and the two commands at the top of the README.
 
+use revoq_credentials::settings::definitions;
+
 use super::root;
 use super::sources::{read, tracked};
 
@@ -40,7 +42,29 @@ fn each_crate_stands_in_the_architecture_document() {
     let architecture = read(&root().join("ARCHITECTURE.md"));
     for manifest in tracked(&["Cargo.toml"]) {
         let folder = manifest.parent().expect("a file has a folder");
-        let folder = folder.strip_prefix(root()).expect("tracked files are below the root").display().to_string();
+        let folder =
+            folder.strip_prefix(root()).expect("tracked files are below the root").display().to_string();
         assert!(architecture.contains(&folder), "ARCHITECTURE.md does not mention {folder}");
     }
+}
+
+#[test]
+fn each_setting_stands_in_the_configuration_document() {
+    let document = read(&root().join("deploy/CONFIGURATION.md"));
+    let broker = read(&root().join("broker-node/broker/src/config/keys.rs"));
+    let control = read(&root().join("control-plane/control/src/config/layers.rs"));
+    let variables = quoted(&broker).filter_map(|text| text.strip_prefix("REVOQ_BROKER_"));
+    let listed = control.split_once("const KEYS").and_then(|(_, rest)| rest.split_once("];"));
+    let (listed, _) = listed.expect("the replica's keys are a list");
+    let mut keys: Vec<String> = variables.map(str::to_lowercase).collect();
+    assert!(!keys.is_empty(), "no key of the broker was found");
+    keys.extend(quoted(listed).map(str::to_owned));
+    keys.extend(definitions().iter().map(|definition| definition.key.to_owned()));
+    keys.retain(|key| !document.contains(&format!("`{key}`")));
+    assert!(keys.is_empty(), "deploy/CONFIGURATION.md does not mention {keys:?}");
+}
+
+/// What stands between quotation marks.
+fn quoted(source: &str) -> impl Iterator<Item = &str> {
+    source.split('"').skip(1).step_by(2)
 }

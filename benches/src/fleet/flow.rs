@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use revoq_mqtt::{
-    Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode, Subscribe, SubscribeOptions, Subscription, Topic,
+    Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode, Subscribe, SubscribeOptions, Subscription,
+    Topic,
 };
 use tokio_util::sync::CancellationToken;
 

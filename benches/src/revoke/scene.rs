@@ -55,7 +55,8 @@ impl Scene {
         };
         let cluster = Box::pin(Cluster::start(options)).await?;
         let bundle = Bundle::parse(&std::fs::read_to_string(cluster.bundle_path()?)?)?;
-        let mut roots = revoq_proto::pem::decode_all("authority", revoq_proto::pem::CERTIFICATE, &bundle.authority)?;
+        let mut roots =
+            revoq_proto::pem::decode_all("authority", revoq_proto::pem::CERTIFICATE, &bundle.authority)?;
         let root = roots.pop().context("the bundle has an authority")?;
         let leader = (0..arguments.replicas)
             .find(|n| cluster.replica(*n).is_ok_and(revoq_control::Replica::is_leader))
@@ -76,8 +77,11 @@ impl Scene {
 
     /// An authority with so many certificates.
     pub(crate) async fn issue(&self, authority: &str, certificates: usize) -> Result<Vec<Issued>> {
-        let request =
-            v1::CreateAuthorityRequest { tenant: TENANT.into(), name: authority.into(), ..Default::default() };
+        let request = v1::CreateAuthorityRequest {
+            tenant: TENANT.into(),
+            name: authority.into(),
+            ..Default::default()
+        };
         v1::authorities_client::AuthoritiesClient::new(self.channel.clone()).create(request).await?;
         let mut client = v1::certificates_client::CertificatesClient::new(self.channel.clone());
         let mut issued = Vec::with_capacity(certificates);

@@ -124,9 +124,15 @@ pub(crate) fn print(runs: &[Run]) {
     row("suspension → gate on the farthest node, max", runs, |run| run.suspension_to_farthest_gate.max_us);
     row("  … p50 as a multiple of the floor", runs, |run| run.ratio_p50);
     for node in 0..runs[0].commit_to_gate.len() {
-        row(&format!("commit → gate, broker {}, p50", node + 1), runs, |run| run.commit_to_gate[node].p50_us);
-        row(&format!("commit → gate, broker {}, p99", node + 1), runs, |run| run.commit_to_gate[node].p99_us);
-        row(&format!("commit → gate, broker {}, max", node + 1), runs, |run| run.commit_to_gate[node].max_us);
+        row(&format!("commit → gate, broker {}, p50", node + 1), runs, |run| {
+            run.commit_to_gate[node].p50_us
+        });
+        row(&format!("commit → gate, broker {}, p99", node + 1), runs, |run| {
+            run.commit_to_gate[node].p99_us
+        });
+        row(&format!("commit → gate, broker {}, max", node + 1), runs, |run| {
+            run.commit_to_gate[node].max_us
+        });
     }
     row("commit → socket closed, p50", runs, |run| run.commit_to_socket_closed.p50_us);
     row("commit → socket closed, p99", runs, |run| run.commit_to_socket_closed.p99_us);

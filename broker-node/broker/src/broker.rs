@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use revoq_proto::client::{ControlChannel, Identity, Options, Tls};
+use revoq_proto::client::{ControlChannel, Identity, Options, Persistence, Tls};
+use revoq_proto::v1;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
@@ -23,6 +24,8 @@ use crate::{Error, http, identity};
 
 /// How long connections may take to close at the end, beyond their deadline.
 const DRAIN_MARGIN: Duration = Duration::from_secs(3);
+/// How long the last call may take.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 const READY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A running broker node. Dropping it ends it abruptly: sessions are cut, and the lease is left to run out.
@@ -35,6 +38,8 @@ pub struct Broker {
     farewell: CancellationToken,
     tasks: TaskTracker,
     watch: Option<JoinHandle<()>>,
+    /// Present where the node joined by a token: its place goes with it.
+    leaving: Option<ControlChannel>,
 }
 
 /// Not ready within the time that was given.
@@ -94,6 +99,7 @@ impl Broker {
             farewell: CancellationToken::new(),
             tasks: TaskTracker::new(),
             watch: None,
+            leaving: member.joined.then(|| channel.clone()),
         };
         broker.serve(&config, sockets, channel)?;
         let driver = Driver {
@@ -212,7 +218,20 @@ impl Broker {
                 tracing::error!("the watch thread ended by a panic");
             }
         }
+        if let Some(channel) = self.leaving.take() {
+            leave(&channel).await;
+        }
         self.stop.cancel();
+    }
+}
+
+/// Gives the node's place back. Where that fails, the leader forgets the node after a while.
+async fn leave(channel: &ControlChannel) {
+    let left = channel.call(Persistence::CHANGE.with_patience(LEAVE_PATIENCE), |channel| async move {
+        v1::node_client::NodeClient::new(channel).leave(v1::LeaveRequest {}).await
+    });
+    if let Ok(Err(error)) = tokio::time::timeout(LEAVE_PATIENCE, left).await {
+        tracing::warn!(%error, "the control plane does not know that this node left");
     }
 }
 
@@ -232,6 +251,7 @@ fn source(config: &Config, channel: ControlChannel) -> Source {
         (Some(certificate), Some(key)) => {
             Source::Files { certificate: certificate.clone(), key: key.clone() }
         }
+        _ if config.tls_names.is_empty() => Source::Issued { channel, names: vec![config.name.clone()] },
         _ => Source::Issued { channel, names: config.tls_names.clone() },
     }
 }

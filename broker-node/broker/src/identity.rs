@@ -21,6 +21,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Member {
     pub(crate) node: NodeId,
     pub(crate) identity: Identity,
+    /// Its key dies with the process, and its place in the cluster can go with it.
+    pub(crate) joined: bool,
 }
 
 /// Becomes a member. Waits for the control plane as long as it takes; a refusal is final.
@@ -43,7 +45,7 @@ fn from_files(files: &IdentityFiles) -> Result<Member, Error> {
         key_pem: read("node key", &files.key)?,
         authority_pem: read("cluster authority", &files.authority)?,
     };
-    Ok(Member { node: NodeId(files.node), identity })
+    Ok(Member { node: NodeId(files.node), identity, joined: false })
 }
 
 async fn join(config: &Config, token: &JoinToken) -> Result<Member, Error> {
@@ -75,7 +77,7 @@ async fn join(config: &Config, token: &JoinToken) -> Result<Member, Error> {
         key_pem: key.serialize_pem(),
         authority_pem: pem::encode(pem::CERTIFICATE, &token.authority_der),
     };
-    Ok(Member { node: NodeId(response.node), identity })
+    Ok(Member { node: NodeId(response.node), identity, joined: true })
 }
 
 /// Asks again while it is sure that nothing happened; a token may be good for one time only.

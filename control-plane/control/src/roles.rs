@@ -70,7 +70,13 @@ pub(crate) const TABLE: &[(&str, &[(&str, Requirement)])] = &[
     ("revoq.v1.Audit", &[("List", AtLeast(Auditor))]),
     (
         "revoq.v1.Node",
-        &[("Join", Anyone), ("Watch", Broker), ("LookUp", Broker), ("IssueServerCertificate", Broker)],
+        &[
+            ("Join", Anyone),
+            ("Watch", Broker),
+            ("LookUp", Broker),
+            ("IssueServerCertificate", Broker),
+            ("Leave", Broker),
+        ],
     ),
     ("revoq.v1.Raft", &[("Call", Replica), ("Snapshot", Replica)]),
     (

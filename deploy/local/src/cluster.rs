@@ -115,10 +115,12 @@ impl Cluster {
         let mut config = self.replica_config(n);
         if n > 0 && !config.data.exists() {
             let endpoints = vec![self.any_replica()?.address().to_string()];
-            config.join = Some(revoq_control::Join { token: self.token(NodeKind::Replica).await?, endpoints });
+            config.join =
+                Some(revoq_control::Join { token: self.token(NodeKind::Replica).await?, endpoints });
         }
         // Boxed, here and below: the futures are large.
-        let replica = Box::pin(Replica::start(config)).await.with_context(|| format!("starting replica {}", n + 1))?;
+        let replica =
+            Box::pin(Replica::start(config)).await.with_context(|| format!("starting replica {}", n + 1))?;
         self.replicas[n] = Some(replica);
         Ok(())
     }
@@ -138,7 +140,8 @@ impl Cluster {
             tls_names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
             ..revoq_broker::Config::default()
         };
-        let broker = Box::pin(Broker::start(config)).await.with_context(|| format!("starting broker {}", n + 1))?;
+        let broker =
+            Box::pin(Broker::start(config)).await.with_context(|| format!("starting broker {}", n + 1))?;
         self.brokers[n] = Some(broker);
         Ok(())
     }
@@ -203,9 +206,11 @@ impl Cluster {
         let replica = self.any_replica()?;
         let started = Instant::now();
         loop {
-            match replica.create_join_token(kind, Some(1), TOKEN_TTL).await {
+            match Box::pin(replica.create_join_token(kind, Some(1), TOKEN_TTL)).await {
                 Ok(token) => return Ok(token),
-                Err(error) if started.elapsed() > LED_WITHIN => return Err(error).context("making a join token"),
+                Err(error) if started.elapsed() > LED_WITHIN => {
+                    return Err(error).context("making a join token");
+                }
                 Err(_) => tokio::time::sleep(LOOK_EVERY).await,
             }
         }

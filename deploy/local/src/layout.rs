@@ -1,9 +1,11 @@
 //! Which address each part listens on, kept in `local.toml`.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 /// How ports are chosen at the first start.
@@ -12,7 +14,8 @@ pub enum Ports {
     /// Well-known ones: brokers at 8883, 8884 …; replicas' gRPC at 7400, 7401 … and HTTP at 7440 …; brokers' HTTP at
     /// 7480 …; plain TCP, where wanted, at 1883 ….
     WellKnown,
-    /// Free ones, drawn by the system.
+    /// Free ones below those that the system gives to outgoing connections, which could take a port between the stop
+    /// and the next start of who listens there.
     Free,
 }
 
@@ -67,16 +70,18 @@ impl Layout {
             Err(error) => return Err(error).with_context(|| format!("reading {}", file.display())),
         };
         let mut layout = kept.unwrap_or(Layout { replicas: Vec::new(), brokers: Vec::new() });
+        let kept = layout.replicas.len();
         ensure!(
-            layout.replicas.is_empty() || layout.replicas.len() == replicas,
-            "{}: the cluster there has {} replicas, not {replicas}: say --replicas {0}, or choose another --data",
+            kept == 0 || kept == replicas,
+            "{}: the cluster there has {kept} replicas, not {replicas}: say --replicas {kept}, or choose another --data",
             file.display(),
-            layout.replicas.len(),
         );
-        let mut draw = Draw { ports, held: Vec::new() };
+        let mut draw = Draw::new(ports);
         while layout.replicas.len() < replicas {
             let n = layout.replicas.len();
-            layout.replicas.push(ReplicaAddresses { grpc: draw.address(7400, n)?, http: draw.address(7440, n)? });
+            layout
+                .replicas
+                .push(ReplicaAddresses { grpc: draw.address(7400, n)?, http: draw.address(7440, n)? });
         }
         layout.brokers.truncate(brokers);
         while layout.brokers.len() < brokers {
@@ -94,7 +99,6 @@ impl Layout {
                 (true, None) => Some(draw.address(1883, n)?),
             };
         }
-        drop(draw);
         std::fs::create_dir_all(data).with_context(|| format!("creating {}", data.display()))?;
         std::fs::write(&file, toml::to_string(&layout)?)
             .with_context(|| format!("writing {}", file.display()))?;
@@ -102,23 +106,43 @@ impl Layout {
     }
 }
 
-/// Holds the free ports that it drew until all are drawn, so that none is drawn twice.
+/// Where free ports are drawn from: blocks in the range that Linux leaves to listeners by default.
+const FREE: std::ops::Range<u16> = 12_000..32_000;
+/// Ports that one layout draws next to each other, so that two that draw at a time rarely meet.
+const BLOCK: u16 = 40;
+
+/// Draws addresses.
 struct Draw {
     ports: Ports,
-    held: Vec<TcpListener>,
+    next: u16,
 }
 
 impl Draw {
+    fn new(ports: Ports) -> Draw {
+        // Any start will do, as long as processes that start together differ.
+        let random = RandomState::new().hash_one(std::process::id());
+        let blocks = (FREE.end - FREE.start) / BLOCK;
+        let block = u16::try_from(random % u64::from(blocks)).expect("there are fewer blocks than ports");
+        Draw { ports, next: FREE.start + block * BLOCK }
+    }
+
     fn address(&mut self, base: u16, n: usize) -> Result<SocketAddr> {
         match self.ports {
             Ports::WellKnown => Ok((Ipv4Addr::LOCALHOST, base + u16::try_from(n)?).into()),
-            Ports::Free => {
-                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("drawing a free port")?;
-                let address = listener.local_addr()?;
-                self.held.push(listener);
-                Ok(address)
+            Ports::Free => self.free(),
+        }
+    }
+
+    /// The next port that nobody listens on.
+    fn free(&mut self) -> Result<SocketAddr> {
+        for _ in FREE {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.next));
+            self.next = if self.next + 1 == FREE.end { FREE.start } else { self.next + 1 };
+            if TcpListener::bind(address).is_ok() {
+                return Ok(address);
             }
         }
+        bail!("no port of {}..{} is free on loopback", FREE.start, FREE.end)
     }
 }
 
@@ -137,7 +161,8 @@ mod tests {
         assert_eq!(grown.brokers[0].tls, first.brokers[0].tls);
         assert!(grown.brokers.iter().all(|broker| broker.tcp.is_some()));
         let refused = Layout::load_or_draw(folder.path(), Ports::Free, 5, 2, false);
-        assert!(refused.expect_err("another number of replicas").to_string().contains("--replicas 3"));
+        let message = refused.expect_err("another number of replicas").to_string();
+        assert!(message.contains("--replicas 3"), "{message}");
         Ok(())
     }
 

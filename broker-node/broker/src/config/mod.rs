@@ -32,7 +32,7 @@ pub struct Config {
     pub tls_certificate: Option<PathBuf>,
     /// Private key of `tls_certificate`, PEM.
     pub tls_key: Option<PathBuf>,
-    /// DNS names and IP addresses of the certificate that the control plane issues.
+    /// DNS names and IP addresses of the certificate that the control plane issues. Default: the node's name.
     pub tls_names: Vec<String>,
     /// What peers may use.
     pub limits: Limits,

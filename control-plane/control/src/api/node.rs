@@ -49,6 +49,11 @@ impl Node for Api {
         let caller = caller(&request);
         answer(self.issue_server(&caller, &request.into_inner()).await)
     }
+
+    async fn leave(&self, request: Request<v1::LeaveRequest>) -> Result<Response<v1::LeaveResponse>, Status> {
+        let caller = caller(&request);
+        answer(self.leave_cluster(&caller).await)
+    }
 }
 
 impl Api {
@@ -131,6 +136,14 @@ impl Api {
             effective: v1::State::from(effective).into(),
             revision: reader.applied(),
         })
+    }
+
+    async fn leave_cluster(&self, caller: &Caller) -> Result<v1::LeaveResponse, Error> {
+        let Caller::Broker { node, .. } = caller else {
+            return Err(Error::Precondition("only broker nodes leave by themselves".to_owned()));
+        };
+        let outcome = self.change(caller, Operation::RemoveNode { node: *node }).await?;
+        Ok(v1::LeaveResponse { revision: outcome.revision.0 })
     }
 
     async fn issue_server(
