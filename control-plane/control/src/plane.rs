@@ -7,6 +7,7 @@ use revoq_consensus::{Config, Dial, Group, StateReader, Store};
 use revoq_credentials::{Command, Event, NodeId, NodeKind, Operation, Outcome, Refusal, query};
 use revoq_proto::v1;
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -94,6 +95,11 @@ impl Plane {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
+        // Reads every stored change once, before anybody waits for it.
+        let keeper = Arc::clone(&plane.leases);
+        spawn_blocking(move || keeper.refresh())
+            .await
+            .map_err(|error| Error::Unavailable(error.to_string()))?;
         plane.spawn_drivers(liaison, marks);
         Ok(plane)
     }

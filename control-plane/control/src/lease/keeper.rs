@@ -336,7 +336,7 @@ impl LeaseKeeper {
     }
 
     /// Reads what the state has news of, also where nobody asks: past settings bound leases of the present.
-    pub(super) fn refresh(&self) {
+    pub(crate) fn refresh(&self) {
         _ = self.with(|_| ());
     }
 }

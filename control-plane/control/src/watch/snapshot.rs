@@ -18,6 +18,8 @@ const CHUNK_BYTES_MAX: usize = 256 * 1024;
 pub(crate) struct Snapshot {
     reader: Box<dyn Reader + Send>,
     revision: u64,
+    /// Changes in one chunk.
+    changes_max: usize,
     /// Read and not sent.
     ready: VecDeque<v1::Change>,
     /// Where the next part begins.
@@ -31,9 +33,14 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// The state of `reader`, which stands at `revision`.
     pub(crate) fn new(reader: Box<dyn Reader + Send>, revision: u64) -> Snapshot {
+        Snapshot::of_size(reader, revision, CHUNK_CHANGES_MAX)
+    }
+
+    fn of_size(reader: Box<dyn Reader + Send>, revision: u64, changes_max: usize) -> Snapshot {
         Snapshot {
             reader,
             revision,
+            changes_max,
             ready: VecDeque::new(),
             cursor: None,
             exhausted: false,
@@ -54,8 +61,8 @@ impl Snapshot {
         if self.done {
             return Ok(None);
         }
-        while self.ready.len() < CHUNK_CHANGES_MAX && !self.exhausted {
-            let (part, next) = query::snapshot(self.reader.as_ref(), self.cursor.take(), CHUNK_CHANGES_MAX)?;
+        while self.ready.len() < self.changes_max && !self.exhausted {
+            let (part, next) = query::snapshot(self.reader.as_ref(), self.cursor.take(), self.changes_max)?;
             self.ready.extend(part.iter().filter_map(|change| change_for_broker(change, open)));
             self.exhausted = next.is_none();
             self.cursor = next;
@@ -72,7 +79,7 @@ impl Snapshot {
         let mut bytes = 0;
         while let Some(change) = self.ready.front() {
             bytes += change.encoded_len();
-            if changes.len() == CHUNK_CHANGES_MAX || (bytes > CHUNK_BYTES_MAX && !changes.is_empty()) {
+            if changes.len() == self.changes_max || (bytes > CHUNK_BYTES_MAX && !changes.is_empty()) {
                 break;
             }
             changes.extend(self.ready.pop_front());
@@ -83,47 +90,79 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use revoq_credentials::{Command, MemoryStore, Millis, Operation, Revision, TenantName, apply};
+    use revoq_credentials::settings::definitions;
+    use revoq_credentials::{
+        Administrator, Cluster, Command, Fingerprint, MemoryStore, Millis, Node, NodeId, NodeKind, Operation,
+        Revision, Role, apply,
+    };
     use revoq_proto::v1::change::Change;
 
     use super::*;
 
-    /// A state with so many tenants.
+    /// A cluster with so many tenants beside the first one.
     fn state(tenants: u64) -> MemoryStore {
         let mut store = MemoryStore::new();
-        for number in 1..=tenants {
-            let name: TenantName = format!("t{number}").parse().expect("a name");
-            let operation = Operation::CreateTenant { name };
-            let command = Command { version: 1, actor: "test".to_owned(), time: Millis(number), operation };
-            let applied = apply(&store, Revision(number), &command).expect("readable");
-            applied.result.expect("a new name");
+        let tenant =
+            |number: u64| Operation::CreateTenant { name: format!("t{number}").parse().expect("a name") };
+        for (revision, operation) in (1..).zip(std::iter::once(initialize()).chain((0..tenants).map(tenant)))
+        {
+            let command = Command { version: 1, actor: "test".to_owned(), time: Millis(revision), operation };
+            let applied = apply(&store, Revision(revision), &command).expect("readable");
+            applied.result.expect("a good command");
             store.commit(&applied.writes);
         }
         store
     }
 
+    fn initialize() -> Operation {
+        Operation::Initialize {
+            cluster: Cluster {
+                name: "test".to_owned(),
+                authority_der: vec![1],
+                sealed_authority_key: vec![2],
+            },
+            node: Node {
+                id: NodeId(1),
+                name: "replica".parse().expect("a name"),
+                kind: NodeKind::Replica,
+                address: Some("localhost:1".to_owned()),
+                fingerprint: Fingerprint([1; 32]),
+                joined: Millis(1),
+            },
+            administrator: Administrator {
+                name: "admin".parse().expect("a name"),
+                role: Role::Administrator,
+                fingerprint: Fingerprint([2; 32]),
+                not_after: Millis(9),
+            },
+            ticket_keys: SealedTicketKeys(vec![3]),
+        }
+    }
+
     fn chunks(tenants: u64) -> Vec<SnapshotChunk> {
-        let mut snapshot = Snapshot::new(Box::new(state(tenants)), tenants);
+        let mut snapshot = Snapshot::of_size(Box::new(state(tenants)), tenants, 100);
         std::iter::from_fn(|| snapshot.next_chunk(&mut |_| None).expect("readable")).collect()
     }
 
     #[test]
-    fn an_empty_state_is_one_chunk() {
+    fn a_small_state_is_one_chunk() {
         let chunks = chunks(0);
         assert_eq!(chunks.len(), 1);
         assert!(chunks[0].first && chunks[0].last);
-        let setting = |change: &v1::Change| matches!(change.change, Some(Change::Setting(_)));
-        assert!(chunks[0].changes.iter().all(setting) && !chunks[0].changes.is_empty());
+        let setting = |change: &&v1::Change| matches!(change.change, Some(Change::Setting(_)));
+        assert_eq!(chunks[0].changes.iter().filter(setting).count(), definitions().len());
+        let sealed = |change: &v1::Change| matches!(change.change, Some(Change::TicketKeys(_)));
+        assert!(!chunks[0].changes.iter().any(sealed), "keys that do not open are left out");
     }
 
     #[test]
     fn chunks_are_bounded_and_hold_everything_once() {
-        let chunks = chunks(4_500);
-        assert!(chunks.len() >= 3);
+        let chunks = chunks(450);
+        assert!(chunks.len() >= 5);
         for (at, chunk) in chunks.iter().enumerate() {
             assert_eq!((chunk.first, chunk.last), (at == 0, at + 1 == chunks.len()));
-            assert_eq!(chunk.revision, 4_500);
-            assert!(chunk.changes.len() <= CHUNK_CHANGES_MAX && chunk.encoded_len() <= 2 * CHUNK_BYTES_MAX);
+            assert_eq!(chunk.revision, 450);
+            assert!(chunk.changes.len() <= 100 && chunk.encoded_len() <= 2 * CHUNK_BYTES_MAX);
         }
         let tenant = |change: v1::Change| match change.change {
             Some(Change::Tenant(tenant)) => Some(tenant.name),
@@ -133,6 +172,6 @@ mod tests {
             chunks.into_iter().flat_map(|chunk| chunk.changes).filter_map(tenant).collect();
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), 4_500);
+        assert_eq!(names.len(), 451, "and `default`");
     }
 }
