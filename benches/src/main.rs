@@ -29,7 +29,10 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_env_filter("warn").with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter("warn,openraft=off,revoq_consensus=off")
+        .with_writer(std::io::stderr)
+        .init();
     match Arguments::parse().command {
         Command::Revoke(arguments) => revoke::run(&arguments).await,
         Command::Fleet => fleet::worker().await,

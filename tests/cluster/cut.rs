@@ -22,10 +22,10 @@ async fn refused(lab: &Lab, device: &revoq_tests::Device) -> Result<()> {
     for broker in 0..2 {
         match lab.try_connect(broker, device, "again").await? {
             Err(Refused::Tls(alert)) => {
-                ensure!(alert.contains("CertificateRevoked"), "another alert: {alert}")
+                ensure!(alert.contains("CertificateRevoked"), "another alert: {alert}");
             }
             Err(Refused::ConnAck(reason)) => {
-                ensure!(reason == ReasonCode::NotAuthorized, "CONNACK {reason:?}")
+                ensure!(reason == ReasonCode::NotAuthorized, "CONNACK {reason:?}");
             }
             Ok(_) => anyhow::bail!("{} was let in at broker {broker}", device.name),
         }

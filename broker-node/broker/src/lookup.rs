@@ -59,7 +59,7 @@ impl LookUps {
     pub(crate) fn new(channel: ControlChannel, limits: &Limits) -> LookUps {
         LookUps {
             channel,
-            under_way: Semaphore::new(limits.lookups_max),
+            under_way: Semaphore::new(limits.lookups_max.min(Semaphore::MAX_PERMITS)),
             cache: Cached::new(limits.lookups_cached_max),
         }
     }

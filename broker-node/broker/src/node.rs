@@ -148,7 +148,7 @@ impl Node {
     }
 
     /// Lets the tasks of swept connections close them.
-    pub(crate) fn finish(&self, swept: &Swept) {
+    pub(crate) fn finish(&self, swept: Swept) {
         for why in Shut::ALL {
             self.metrics.cuts(why).inc_by(swept.sessions_by(why));
         }
@@ -158,8 +158,9 @@ impl Node {
     /// Closes every session. New ones come back only through [`Node::serves_new`].
     pub(crate) fn shut_all(&self, why: Shut) -> u64 {
         let swept = self.registry.shut_all(why);
-        self.finish(&swept);
-        swept.sessions
+        let sessions = swept.sessions;
+        self.finish(swept);
+        sessions
     }
 
     /// No new sessions from now on, and an end to those that are.

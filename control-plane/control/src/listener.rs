@@ -54,8 +54,8 @@ impl Listener {
     }
 
     async fn run(self, ready: mpsc::Sender<io::Result<Connection>>) {
-        let connections = Arc::new(Semaphore::new(self.connections_max));
-        let handshakes = Arc::new(Semaphore::new(self.handshakes_max));
+        let connections = Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS)));
+        let handshakes = Arc::new(Semaphore::new(self.handshakes_max.min(Semaphore::MAX_PERMITS)));
         while let Ok(connection) = Arc::clone(&connections).acquire_owned().await {
             let (stream, peer) = match self.tcp.accept().await {
                 Ok(accepted) => accepted,

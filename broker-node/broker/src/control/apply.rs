@@ -98,7 +98,7 @@ impl Applied {
 
     /// What can wait until after the acknowledgement: closing, and what is derived from the view.
     pub(super) fn finish(self, node: &Node) {
-        for swept in &self.sweeps {
+        for swept in self.sweeps {
             node.finish(swept);
         }
         for affected in &self.credentials {

@@ -8,9 +8,12 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use revoq_credentials::{Affected, Credential, Fingerprint, Principal};
+use tokio::runtime::Handle;
+use tokio::time::sleep;
 
 pub(crate) use entry::{Entry, NewEntry, Transport};
 pub(crate) use mailbox::Posted;
@@ -18,6 +21,11 @@ pub(crate) use mailbox::Posted;
 use crate::gate::Shut;
 
 const SHARDS: usize = 64;
+/// Connections that are woken to close without a pause.
+const WAKE_AT_ONCE: usize = 32;
+const WAKE_PAUSE: Duration = Duration::from_millis(2);
+/// However many there are, the last is woken after a quarter of a second.
+const WAKE_BATCHES_MAX: usize = 128;
 
 type ByNumber = Mutex<HashMap<u64, Arc<Entry>>>;
 /// Ordered, so that the connections of one certificate are a range: one may have ten thousand, and each must leave as
@@ -66,10 +74,14 @@ pub(crate) struct Swept {
 
 impl Swept {
     /// Lets the tasks close their connections. After the gates, and after the acknowledgement: closing ten thousand
-    /// connections takes the cores longer than shutting ten thousand gates.
-    pub(crate) fn wake(&self) {
-        for entry in &self.shut {
-            entry.gate.wake();
+    /// connections takes the cores longer than shutting ten thousand gates, so a large sweep is closed at a pace that
+    /// leaves room for the sessions that go on.
+    pub(crate) fn wake(self) {
+        let batch = WAKE_AT_ONCE.max(self.shut.len() / WAKE_BATCHES_MAX);
+        match Handle::try_current() {
+            Ok(runtime) if self.shut.len() > batch => drop(runtime.spawn(wake_paced(self.shut, batch))),
+            // Few, or outside of a runtime: the process ends.
+            _ => self.shut.iter().for_each(|entry| entry.gate.wake()),
         }
     }
 
@@ -83,6 +95,13 @@ impl Swept {
         self.sessions += live;
         self.by_cause[why.index()] += live;
         self.shut.push(entry.clone());
+    }
+}
+
+async fn wake_paced(shut: Vec<Arc<Entry>>, batch: usize) {
+    for entries in shut.chunks(batch) {
+        entries.iter().for_each(|entry| entry.gate.wake());
+        sleep(WAKE_PAUSE).await;
     }
 }
 

@@ -94,8 +94,9 @@ impl Bench {
         let affected = view.apply(&event);
         self.node.view.store(Arc::new(view));
         let swept: Swept = self.node.sweep(&affected);
-        self.node.finish(&swept);
-        swept.sessions
+        let sessions = swept.sessions;
+        self.node.finish(swept);
+        sessions
     }
 
     pub(super) async fn until(&self, what: &str, mut predicate: impl FnMut(&Node) -> bool) {
