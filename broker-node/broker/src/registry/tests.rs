@@ -149,6 +149,6 @@ fn ten_thousand_gates_are_shut_quickly() {
     let took = start.elapsed();
     assert_eq!(swept.sessions, 10_000);
     // A few milliseconds on an idle machine; tests share theirs.
-    assert!(took < std::time::Duration::from_millis(200), "{took:?}");
+    assert!(took < Duration::from_millis(200), "{took:?}");
     drop(sessions);
 }
