@@ -4,6 +4,7 @@ mod bad_input;
 mod clients;
 mod command_line;
 mod cut;
+mod load;
 mod processes;
 mod restart;
 mod selectors;

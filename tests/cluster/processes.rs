@@ -107,8 +107,13 @@ async fn errors_of_configuration_name_file_key_and_value() -> Result<()> {
     std::fs::write(&file, "tls_listen = \"nowhere\"\n")?;
     for (program, key) in [("revoq-broker", "tls_listen"), ("revoq-control", "tls_listen")] {
         let done = run(binary(program)?, ["--config", &file.display().to_string()]).await?;
-        ensure!(done.code != 0, "{program}: {done:?}");
+        ensure!(done.code == 2, "{program}: {done:?}");
         ensure!(done.err.contains("broken.toml") && done.err.contains(key), "{program}: {done:?}");
     }
+    let data = folder.path().join("data").display().to_string();
+    let arguments =
+        ["--name", "x", "--data", &data, "--listen", "127.0.0.1:0", "--join-endpoints", "127.0.0.1:1"];
+    let done = run(binary("revoq-control")?, arguments).await?;
+    ensure!(done.code == 2 && done.err.contains("join.token"), "{done:?}");
     Ok(())
 }

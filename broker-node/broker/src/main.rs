@@ -1,14 +1,27 @@
 //! `revoq-broker`: one broker node.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use revoq_broker::{Broker, Config, Error};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// What to log.
+const LOG: &str = "REVOQ_BROKER_LOG";
+
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("REVOQ_BROKER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let filter = match std::env::var(LOG).as_deref().unwrap_or("info").parse::<EnvFilter>() {
+        Ok(filter) => filter,
+        Err(error) => {
+            eprintln!(
+                "revoq-broker: {LOG}: {error}; expected a filter such as info or revoq_broker=debug,info"
+            );
+            return ExitCode::from(2);
+        }
+    };
+    let terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal).init();
     let config = match Config::from_command_line(std::env::args_os()) {
         Ok(config) => config,
         Err(Error::CommandLine(error)) => error.exit(),

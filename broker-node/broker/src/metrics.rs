@@ -8,6 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use revoq_mqtt::ReasonCode;
 
 use crate::gate::Shut;
 
@@ -41,6 +42,7 @@ pub(crate) struct Metrics {
     pub(crate) dropped: Counter,
     pub(crate) watch_streams: Counter,
     pub(crate) limits: Limits,
+    faults: Counters,
 }
 
 /// TLS handshakes by what became of them.
@@ -108,6 +110,8 @@ impl Metrics {
         );
         let cuts = b.counters("gates_shut", "Live sessions whose gate was shut", "cause");
         let handshakes = b.counters("handshakes", "TLS handshakes by result", "result");
+        let faults =
+            b.counters("session_faults", "Sessions that a fault or a limit ended, by reason code", "reason");
         let limits = b.counters("limit_refusals", "What a limit refused", "limit");
         Metrics {
             connections: b.level("connections", "Open connections"),
@@ -118,7 +122,7 @@ impl Metrics {
             lookups_cached: b.level("lookups_cached", "Look-ups of certificates that are kept"),
             identities_cached: b.level("identities_cached", "Verified leaves that are kept"),
             lease_left_ms: b.level("lease_left_milliseconds", "Milliseconds for which the view is fresh"),
-            ready: b.level("ready", "1 while the node serves new sessions"),
+            ready: b.level("ready", "1 while the node is ready: its view is fresh, and it does not drain"),
             handshakes: Handshakes::new(&handshakes),
             admitted: b.counter("admitted", "Clients let in"),
             refused: b.counter("refused", "Clients refused in CONNACK"),
@@ -130,6 +134,7 @@ impl Metrics {
             dropped: b.counter("dropped_messages", "QoS 0 messages dropped because a client was too slow"),
             watch_streams: b.counter("watch_streams", "Watch streams opened"),
             limits: Limits::new(&limits),
+            faults,
             registry: b.0,
         }
     }
@@ -137,6 +142,11 @@ impl Metrics {
     /// Gates of live sessions that were shut for one cause.
     pub(crate) fn cuts(&self, why: Shut) -> &Counter {
         &self.cuts[why.index()]
+    }
+
+    /// Sessions that ended with this reason code because of a fault, or of a limit of the protocol.
+    pub(crate) fn faults(&self, reason: ReasonCode) -> Counter {
+        self.faults.of(reason.name())
     }
 
     /// The text format of OpenMetrics.

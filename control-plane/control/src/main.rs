@@ -15,7 +15,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("revoq-control: {error:#}");
-            ExitCode::FAILURE
+            let wrong = matches!(error.downcast_ref(), Some(revoq_control::Error::Config { .. }));
+            if wrong { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

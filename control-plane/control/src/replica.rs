@@ -284,6 +284,12 @@ async fn begin(
     let (name, advertised) = (config.name.clone(), address.clone());
     let member = |node, cluster| Member { cluster, node, name, listen, address: advertised };
     match &config.join {
+        Some(join) if join.token.is_empty() => {
+            let remedy =
+                "is needed at the first start, with join.endpoints: make one with `revoqctl cluster join`";
+            let (origin, key) = ("configuration".to_owned(), "join.token".to_owned());
+            Err(Error::Config { origin, key, value: String::new(), remedy: remedy.to_owned() })
+        }
         Some(join) => {
             let member = join::join(config, join, data, &address, member).await?;
             Ok(Begun { member, initialize: None, joined: true })

@@ -61,6 +61,9 @@ pub(super) const KEYS: &[Key] = &[
         "REVOQ_BROKER_JOIN_TOKEN_FILE",
         "File that holds the token",
         |c, v| {
+            if c.join_token.is_some() {
+                return Err("join_token is given as well: give one of the two".to_owned());
+            }
             let text = std::fs::read_to_string(v).map_err(|error| error.to_string())?;
             parse::<revoq_proto::token::JoinToken>(&text)?;
             c.join_token = Some(text.trim().to_owned());

@@ -5,7 +5,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use revoq_session::{CloseReason, Output};
+use revoq_session::{Cause, CloseReason, Output};
 
 use super::{Connection, Event};
 use crate::clock::Now;
@@ -23,6 +23,9 @@ impl Connection {
             Event::Shut(why) => self.cut(why),
             Event::Connect(_) => None,
         };
+        if let Some(CloseReason { cause: Cause::Failed(fault), .. }) = &reason {
+            self.node.metrics.faults(fault.reason_code()).inc();
+        }
         self.detach(reason, why);
         let deadline = self.node.view.load().settings().cut_deadline;
         let closed = tokio::time::timeout(deadline, poll_fn(|cx| self.poll_close(cx))).await;

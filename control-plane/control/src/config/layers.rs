@@ -36,13 +36,13 @@ pub(super) const KEYS: [&str; 17] = [
 /// The control plane of Revoq: one replica.
 ///
 /// The first start with an empty data folder founds a new cluster, or joins one when a join token is given; later
-/// starts take everything from the data folder. Each flag has an environment variable with the prefix
-/// `REVOQ_CONTROL_`, and each but --log a key in the file.
+/// starts find the cluster in the data folder, and check that name and address are those of the first. Each flag has
+/// an environment variable with the prefix `REVOQ_CONTROL_`, and each but --config and --log a key in the file.
 #[derive(clap::Parser, Clone, Debug, Default)]
 #[command(name = "revoq-control", version)]
 pub struct Args {
     /// Configuration file (TOML).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "REVOQ_CONTROL_CONFIG")]
     pub config: Option<PathBuf>,
     /// Name of this replica: unique in the cluster, and lasting.
     #[arg(long)]
@@ -50,7 +50,7 @@ pub struct Args {
     /// Data folder.
     #[arg(long, value_name = "FOLDER")]
     pub data: Option<String>,
-    /// Address to listen on for gRPC [default: 0.0.0.0:9440].
+    /// Address to listen on for gRPC [default: 0.0.0.0:9440, which needs --advertise].
     #[arg(long, value_name = "IP:PORT")]
     pub listen: Option<String>,
     /// Where brokers and other replicas reach this one.
@@ -148,7 +148,6 @@ fn build(args: &Args, values: &[Value]) -> Result<Config, Error> {
         return missing("data", "is needed: name a folder for the replica's data");
     }
     match &config.join {
-        Some(join) if join.token.is_empty() => return missing("join.token", "is needed with join.endpoints"),
         Some(join) if join.endpoints.is_empty() => {
             return missing("join.endpoints", "is needed with join.token: name replicas of the cluster");
         }

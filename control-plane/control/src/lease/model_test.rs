@@ -26,7 +26,8 @@ fn runner(cases: u32) -> TestRunner {
 #[test]
 fn no_process_serves_below_a_completed_fence() {
     let completed = Cell::new(0_u32);
-    let outcome = runner(6_000).run(&actions(), |actions| {
+    let walks = if std::env::var_os("REVOQ_LONG").is_some() { 400_000 } else { 6_000 };
+    let outcome = runner(walks).run(&actions(), |actions| {
         let fenced = walk(Fault::None, &actions)?;
         completed.set(completed.get() + u32::from(fenced > 0));
         Ok(())

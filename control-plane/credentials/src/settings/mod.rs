@@ -106,7 +106,8 @@ static DEFINITIONS: [Definition; 7] = [
         key: "client_certificate",
         default: "required",
         description: "Whether clients show a certificate: off, optional or required. Becoming required, it cuts \
-                      the sessions that have none.",
+                      the sessions that have none. With off and optional, a device whose certificate is denied \
+                      can come back without one.",
         set: |settings, text| values::word(text, &mut settings.client_certificate),
         show: |settings| settings.client_certificate.to_string(),
     },
