@@ -50,6 +50,8 @@ pub(crate) enum Report {
     Closed {
         /// The leaf that it used.
         leaf: usize,
+        /// The broker that it was connected to.
+        broker: usize,
         /// On [`crate::clock::now_ns`].
         at_ns: u64,
         /// Of the broker's DISCONNECT; 0 for none.

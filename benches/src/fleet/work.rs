@@ -78,22 +78,23 @@ async fn open(
     let mut opening = JoinSet::new();
     for session in 0..job.sessions {
         let leaf = session % job.leaves.len();
-        let broker = job.brokers[(session / job.leaves.len() + session) % job.brokers.len()];
+        let broker = (session / job.leaves.len() + session) % job.brokers.len();
+        let address = job.brokers[broker];
         let (config, permits) = (configurations[leaf].clone(), permits.clone());
         let client_id = format!("{}-{session}", job.name);
         opening.spawn(async move {
             let _permit = permits.acquire().await?;
-            Client::connect(broker, config, &client_id).await.map(|client| (leaf, client))
+            Client::connect(address, config, &client_id).await.map(|client| (leaf, broker, client))
         });
     }
     let mut sessions = JoinSet::new();
     while let Some(opened) = opening.join_next().await {
-        let (leaf, client) = opened??;
+        let (leaf, broker, client) = opened??;
         let reports = reports.clone();
         sessions.spawn(async move {
             let reason = client.ended().await;
             // The parent may be gone.
-            let _ = reports.send(Report::Closed { leaf, at_ns: now_ns(), reason });
+            let _ = reports.send(Report::Closed { leaf, broker, at_ns: now_ns(), reason });
         });
     }
     let mut flows = JoinSet::new();

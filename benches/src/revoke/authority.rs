@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::floor::{Floor, Samples};
 use super::scene::{Issued, Scene, Suspended, authority};
-use super::{Arguments, Verdict, row};
+use super::{Arguments, Verdict, node_rows, row};
 use crate::fleet::{Fleet, Job, Report};
 use crate::statistics::Spread;
 
@@ -24,8 +24,11 @@ pub(crate) struct Run {
     floor: Floor,
     /// From the leader's commit to the last gate of all nodes.
     commit_to_all_gates_us: f64,
-    /// From the leader's commit to the end of each stream at the client.
-    commit_to_socket_closed: Spread,
+    /// From the leader's commit to the last gate of each node.
+    commit_to_gates_us: Vec<f64>,
+    /// From the leader's commit to the end of the streams of each node's clients.
+    commit_to_socket_closed: Vec<Spread>,
+    commit_to_last_socket_us: f64,
     verdict: Verdict,
     /// Messages of the other sessions.
     acknowledged: u64,
@@ -60,16 +63,18 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Run> {
 
     let Suspended { committed, gates, .. } = scene.suspend(authority("doomed")).await?;
     let mut verdict = Verdict::default();
-    let mut sockets = Vec::new();
-    while sockets.len() < arguments.sessions {
+    let mut sockets = vec![Vec::new(); arguments.brokers];
+    while verdict.cut < arguments.sessions {
         match tokio::time::timeout(CLOSED_WITHIN, idle.next()).await {
-            Ok(Ok(Some(Report::Closed { at_ns, .. }))) => sockets.push(at_ns.saturating_sub(committed)),
+            Ok(Ok(Some(Report::Closed { broker, at_ns, reason, .. }))) => {
+                verdict.count_cut(reason);
+                sockets[broker].push(at_ns.saturating_sub(committed));
+            }
             Ok(other) => bail!("the worker failed: {other:?}"),
             Err(_) => break,
         }
     }
-    verdict.cut = sockets.len();
-    verdict.wrongly_left = arguments.sessions - sockets.len();
+    verdict.wrongly_left = arguments.sessions - verdict.cut;
     tokio::time::sleep(STEADY).await;
     let Some(Report::Flows { acknowledged, lost, broken }) = flows.stop().await?.pop() else {
         bail!("the flows did not report");
@@ -77,11 +82,15 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Run> {
     verdict.wrongly_cut = usize::try_from(broken)?;
     idle.stop().await?;
     scene.shutdown().await;
-    let last_gate = gates.iter().map(|gate| gate.saturating_sub(committed));
+    let gates = gates.iter().map(|gate| Spread::of([gate.saturating_sub(committed)]).max_us);
+    let commit_to_gates_us: Vec<f64> = gates.collect();
+    let commit_to_socket_closed: Vec<Spread> = sockets.into_iter().map(Spread::of).collect();
     Ok(Run {
         floor: floor.floor(),
-        commit_to_all_gates_us: Spread::of(last_gate).max_us,
-        commit_to_socket_closed: Spread::of(sockets),
+        commit_to_all_gates_us: commit_to_gates_us.iter().copied().fold(0.0, f64::max),
+        commit_to_gates_us,
+        commit_to_last_socket_us: commit_to_socket_closed.iter().map(|node| node.max_us).fold(0.0, f64::max),
+        commit_to_socket_closed,
         verdict,
         acknowledged,
         lost,
@@ -93,13 +102,20 @@ pub(crate) fn print(runs: &[Run]) {
     println!("microseconds; medians of the runs [lowest – highest]");
     row("floor, p50", runs, |run| run.floor.p50_us);
     row("commit → all gates of all nodes", runs, |run| run.commit_to_all_gates_us);
-    row("commit → socket closed, p50", runs, |run| run.commit_to_socket_closed.p50_us);
-    row("commit → socket closed, p99", runs, |run| run.commit_to_socket_closed.p99_us);
-    row("commit → last socket closed", runs, |run| run.commit_to_socket_closed.max_us);
+    row("commit → last socket closed", runs, |run| run.commit_to_last_socket_us);
+    for node in 0..runs[0].commit_to_gates_us.len() {
+        row(&format!("commit → gates, broker {}", node + 1), runs, |run| run.commit_to_gates_us[node]);
+        node_rows("commit → socket closed", node, runs, |run| run.commit_to_socket_closed[node]);
+    }
     for run in runs {
         println!(
-            "sessions cut {}, wrongly cut {}, wrongly left {}; messages of others acknowledged {}, lost {}",
-            run.verdict.cut, run.verdict.wrongly_cut, run.verdict.wrongly_left, run.acknowledged, run.lost
+            "sessions cut {} (told why {}), wrongly cut {}, wrongly left {}; messages of others acknowledged {}, lost {}",
+            run.verdict.cut,
+            run.verdict.told_why,
+            run.verdict.wrongly_cut,
+            run.verdict.wrongly_left,
+            run.acknowledged,
+            run.lost
         );
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::floor::{Floor, Samples};
 use super::scene::{Scene, Suspended};
-use super::{Arguments, Verdict, row};
+use super::{Arguments, Verdict, node_rows, row};
 use crate::fleet::{Fleet, Job, Report};
 use crate::statistics::Spread;
 
@@ -25,8 +25,8 @@ pub(crate) struct Run {
     suspension_to_farthest_gate: Spread,
     /// From the leader's commit to each node's gates.
     commit_to_gate: Vec<Spread>,
-    /// From the leader's commit to the end of the stream at the client.
-    commit_to_socket_closed: Spread,
+    /// From the leader's commit to the end of the stream at each node's clients.
+    commit_to_socket_closed: Vec<Spread>,
     /// The medians of the farthest gate and of the floor.
     ratio_p50: f64,
     verdict: Verdict,
@@ -46,11 +46,12 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Run> {
     })
     .await?;
     let mut floor = Samples::default();
-    let (mut farthest, mut sockets) = (Vec::new(), Vec::new());
+    let mut farthest = Vec::new();
     let mut nodes = vec![Vec::new(); arguments.brokers];
+    let mut sockets = nodes.clone();
     let mut verdict = Verdict::default();
     let mut suspended = HashSet::new();
-    for (n, certificate) in issued.iter().enumerate().take(arguments.suspensions) {
+    for (n, certificate) in issued.iter().enumerate().take(arguments.suspensions.unwrap_or(usize::MAX)) {
         if n % FLOOR_EVERY == 0 {
             floor.take(&scene).await?;
         }
@@ -62,8 +63,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Run> {
             node.push(gate.saturating_sub(committed));
         }
         let expected = sessions_of(arguments, n);
-        for at_ns in closed(&mut fleet, expected, &suspended, &mut verdict).await? {
-            sockets.push(at_ns.saturating_sub(committed));
+        for (broker, at_ns) in closed(&mut fleet, expected, &suspended, &mut verdict).await? {
+            sockets[broker].push(at_ns.saturating_sub(committed));
         }
     }
     for report in fleet.stop().await? {
@@ -78,7 +79,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Run> {
         floor,
         suspension_to_farthest_gate: farthest,
         commit_to_gate: nodes.into_iter().map(Spread::of).collect(),
-        commit_to_socket_closed: Spread::of(sockets),
+        commit_to_socket_closed: sockets.into_iter().map(Spread::of).collect(),
         ratio_p50: farthest.p50_us / floor.p50_us,
         verdict,
     })
@@ -95,13 +96,13 @@ async fn closed(
     expected: usize,
     suspended: &HashSet<usize>,
     verdict: &mut Verdict,
-) -> Result<Vec<u64>> {
+) -> Result<Vec<(usize, u64)>> {
     let mut ends = Vec::new();
     while ends.len() < expected {
         match tokio::time::timeout(CLOSED_WITHIN, fleet.next()).await {
-            Ok(Ok(Some(Report::Closed { leaf, at_ns, .. }))) if suspended.contains(&leaf) => {
-                verdict.cut += 1;
-                ends.push(at_ns);
+            Ok(Ok(Some(Report::Closed { leaf, broker, at_ns, reason }))) if suspended.contains(&leaf) => {
+                verdict.count_cut(reason);
+                ends.push((broker, at_ns));
             }
             Ok(Ok(Some(Report::Closed { .. }))) => verdict.wrongly_cut += 1,
             Ok(other) => bail!("the worker failed: {other:?}"),
@@ -124,23 +125,14 @@ pub(crate) fn print(runs: &[Run]) {
     row("suspension → gate on the farthest node, max", runs, |run| run.suspension_to_farthest_gate.max_us);
     row("  … p50 as a multiple of the floor", runs, |run| run.ratio_p50);
     for node in 0..runs[0].commit_to_gate.len() {
-        row(&format!("commit → gate, broker {}, p50", node + 1), runs, |run| {
-            run.commit_to_gate[node].p50_us
-        });
-        row(&format!("commit → gate, broker {}, p99", node + 1), runs, |run| {
-            run.commit_to_gate[node].p99_us
-        });
-        row(&format!("commit → gate, broker {}, max", node + 1), runs, |run| {
-            run.commit_to_gate[node].max_us
-        });
+        node_rows("commit → gate", node, runs, |run| run.commit_to_gate[node]);
+        node_rows("commit → socket closed", node, runs, |run| run.commit_to_socket_closed[node]);
     }
-    row("commit → socket closed, p50", runs, |run| run.commit_to_socket_closed.p50_us);
-    row("commit → socket closed, p99", runs, |run| run.commit_to_socket_closed.p99_us);
-    row("commit → socket closed, max", runs, |run| run.commit_to_socket_closed.max_us);
     let total = |figure: fn(&Verdict) -> usize| runs.iter().map(|run| figure(&run.verdict)).sum::<usize>();
     println!(
-        "sessions cut {}, wrongly cut {}, wrongly left {}",
+        "sessions cut {} (told why {}), wrongly cut {}, wrongly left {}",
         total(|verdict| verdict.cut),
+        total(|verdict| verdict.told_why),
         total(|verdict| verdict.wrongly_cut),
         total(|verdict| verdict.wrongly_left)
     );
