@@ -7,7 +7,7 @@ use revoq_mqtt::{ClientId, ReasonCode};
 use revoq_session::{Accept, Admission, ConnectRequest};
 use rustls::CertificateError;
 
-use crate::clock::Now;
+use crate::clock::{self, Now};
 use crate::gate::Shut;
 use crate::lookup::{Found, NoAnswer};
 use crate::node::Node;
@@ -62,14 +62,14 @@ pub(crate) async fn admit(
     arrival: &Arrival,
     request: &ConnectRequest,
 ) -> Result<(Registered, Admission), Refused> {
-    check_age(node, Now::read())?;
+    check_age(node, clock::now())?;
     let principal = principal(node, &arrival.evidence).await?;
     let assigned = request.client_id.is_none().then(new_client_id).transpose()?;
     // Of its own: the slice would keep the whole CONNECT in memory.
     let client_id = request.client_id.as_ref().map(ClientId::detached).or_else(|| assigned.clone());
     let client_id =
         client_id.ok_or_else(|| Refused::new(ReasonCode::ClientIdentifierNotValid, "no client id"))?;
-    let now = Now::read();
+    let now = clock::now();
     let registered = node.registry.register(NewEntry {
         principal,
         client_id,
@@ -125,7 +125,7 @@ async fn principal(node: &Node, evidence: &Evidence) -> Result<Principal, Refuse
     if let Some(denial) = node.view.load().denied(&fingerprint) {
         return Err(Refused::denied(Cause::Certificate(denial.state)));
     }
-    let now = Now::read();
+    let now = clock::now();
     if not_after < now.millis() {
         return Err(Refused::denied(Cause::Expired));
     }

@@ -2,33 +2,18 @@
 
 use std::time::Duration;
 
-use revoq_credentials::Millis;
+pub(crate) use revoq_lease::Now;
 use revoq_session::Tick;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// One reading of both clocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Now {
-    /// `CLOCK_BOOTTIME`, milliseconds: monotonic, and running while the machine is suspended.
-    pub(crate) boot: u64,
-    /// Milliseconds since the Unix epoch: only to compare with notAfter, and to see that the machine was paused.
-    pub(crate) wall: u64,
+/// Both clocks, now.
+pub(crate) fn now() -> Now {
+    Now { boot: millis(clock_gettime(ClockId::Boottime)), wall: millis(clock_gettime(ClockId::Realtime)) }
 }
 
-impl Now {
-    pub(crate) fn read() -> Now {
-        Now { boot: millis(clock_gettime(ClockId::Boottime)), wall: millis(clock_gettime(ClockId::Realtime)) }
-    }
-
-    /// For the protocol state machine.
-    pub(crate) fn tick(self) -> Tick {
-        Tick(self.boot)
-    }
-
-    /// For verdicts.
-    pub(crate) fn millis(self) -> Millis {
-        Millis(self.wall)
-    }
+/// For the protocol state machine.
+pub(crate) fn tick(now: Now) -> Tick {
+    Tick(now.boot)
 }
 
 /// `CLOCK_BOOTTIME` in full, for measuring.

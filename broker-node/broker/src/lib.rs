@@ -23,7 +23,6 @@ mod config;
 mod connection;
 mod control;
 mod error;
-mod freshness;
 mod gate;
 mod http;
 mod identity;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use revoq_credentials::{Affected, Cause, Millis, NodeId, Principal, StaleNew, Verdict, View};
+use revoq_lease::{Freshness, Permitted};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use crate::claims::Claims;
-use crate::clock::{Now, duration_millis};
+use crate::clock::{self, Now, duration_millis};
 use crate::config::Limits;
-use crate::freshness::{Freshness, Standing};
 use crate::gate::Shut;
 use crate::lookup::LookUps;
 use crate::metrics::Metrics;
@@ -106,16 +106,16 @@ impl Node {
         if self.draining.load(Ordering::SeqCst) || self.removed.load(Ordering::SeqCst) {
             return false;
         }
-        match self.freshness.standing(now) {
-            Standing::Fresh => true,
-            Standing::Stale => self.view.load().settings().stale_new == StaleNew::Serve,
-            Standing::Never | Standing::Lapsed => false,
+        match self.freshness.permitted(now) {
+            Permitted::Fresh => true,
+            Permitted::Stale => self.view.load().settings().stale_new == StaleNew::Serve,
+            Permitted::Never | Permitted::Lapsed => false,
         }
     }
 
     /// May packets still be handled?
     pub(crate) fn is_lapsed(&self, now: Now) -> bool {
-        self.freshness.standing(now) == Standing::Lapsed || self.removed.load(Ordering::SeqCst)
+        self.freshness.permitted(now) == Permitted::Lapsed || self.removed.load(Ordering::SeqCst)
     }
 
     /// Why `/readyz` says no; `None` when the node is ready.
@@ -126,15 +126,15 @@ impl Node {
         if self.removed.load(Ordering::SeqCst) {
             return Some("the node was removed from the cluster");
         }
-        match self.freshness.standing(Now::read()) {
-            Standing::Never => return Some("no view yet: the control plane has not granted a lease"),
-            Standing::Stale => {
+        match self.freshness.permitted(clock::now()) {
+            Permitted::Never => return Some("no view yet: the control plane has not granted a lease"),
+            Permitted::Stale => {
                 return Some("the view is stale: the lease ran out, sessions live on the grace");
             }
-            Standing::Lapsed => {
+            Permitted::Lapsed => {
                 return Some("the view is stale: lease and grace ran out, all sessions are closed");
             }
-            Standing::Fresh => {}
+            Permitted::Fresh => {}
         }
         let certificate = self.certificate.as_ref();
         certificate.filter(|certificate| !certificate.is_set()).map(|_| "no server certificate yet")
@@ -143,7 +143,7 @@ impl Node {
     /// Sweeps those that a change names, by the view that is current. The caller acknowledges, then calls
     /// [`Node::finish`].
     pub(crate) fn sweep(&self, affected: &[Affected]) -> Swept {
-        let (view, now) = (self.view.load(), Now::read().millis());
+        let (view, now) = (self.view.load(), clock::now().millis());
         self.registry.sweep(affected, |principal| judge(&view, principal, now))
     }
 
@@ -185,7 +185,7 @@ impl Node {
         metrics.client_ids.set(self.claims.len() as u64);
         metrics.lookups_cached.set(self.lookups.cached() as u64);
         metrics.identities_cached.set(self.trust.cached() as u64);
-        metrics.lease_left_ms.set(self.freshness.left(Now::read()));
+        metrics.lease_left_ms.set(self.freshness.left(clock::now()));
         metrics.ready.set(u64::from(self.unready().is_none()));
     }
 }

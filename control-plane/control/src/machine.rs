@@ -10,10 +10,11 @@ use revoq_consensus::{Applied, Machine};
 use revoq_credentials::{
     Change, Command, Event, Operation, Outcome, ReadError, Reader, Refusal, Revision, SealedTicketKeys, apply,
 };
+use revoq_lease::Moment;
 use revoq_proto::convert::event_for_broker;
 use tracing::warn;
 
-use crate::lease::{Moment, moment};
+use crate::lease::moment;
 use crate::seal::Seal;
 use crate::tickets::open_ticket_keys;
 use crate::watch::{EVENT_BYTES_MAX, Feed, FeedEvent};

@@ -8,7 +8,7 @@ use bytes::{Buf, BytesMut};
 use revoq_session::{Cause, CloseReason, Output};
 
 use super::{Connection, Event};
-use crate::clock::Now;
+use crate::clock;
 use crate::gate::Shut;
 
 impl Connection {
@@ -38,7 +38,7 @@ impl Connection {
     /// Nothing of the session leaves any more but the closing word. Half a packet that has left already stays half:
     /// the closing word cannot follow it.
     fn cut(&mut self, why: Shut) -> Option<CloseReason> {
-        self.session.handle_cut(Now::read().tick(), why.reason_code());
+        self.session.handle_cut(clock::tick(clock::now()), why.reason_code());
         if self.is_midway && !self.unwritten.is_empty() {
             self.session.write_buffer().clear();
         }

@@ -9,7 +9,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::admission::Evidence;
-use crate::clock::Now;
+use crate::clock;
 use crate::listener::Slots;
 use crate::node::Node;
 use crate::registry::Transport;
@@ -105,7 +105,7 @@ async fn linger(mut socket: TcpStream) {
 fn evidence(node: &Node, connection: &ServerConnection) -> Evidence {
     match connection.peer_certificates() {
         None | Some([]) => Evidence::Anonymous,
-        Some(chain) => match node.trust.identify(chain, Now::read().millis()) {
+        Some(chain) => match node.trust.identify(chain, clock::now().millis()) {
             Ok(identity) => Evidence::Identity(identity),
             Err(error) => Evidence::Invalid(error),
         },

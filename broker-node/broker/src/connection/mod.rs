@@ -20,7 +20,7 @@ use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admission::{Arrival, Evidence, admit};
-use crate::clock::Now;
+use crate::clock;
 use crate::gate::Shut;
 use crate::listener::Slot;
 use crate::node::Node;
@@ -109,13 +109,13 @@ async fn start(
     let event = poll_fn(|cx| connection.poll(cx)).await;
     let Event::Connect(request) = event else { return Some((connection, Some(event))) };
     let admission = connection.admit(Arrival { evidence, address, transport }, &request).await;
-    connection.session.handle_admission(Now::read().tick(), admission);
+    connection.session.handle_admission(clock::tick(clock::now()), admission);
     Some((connection, None))
 }
 
 impl Connection {
     fn new(node: Arc<Node>, stream: Stream) -> Connection {
-        let session = Session::new(node.session_config.clone(), Now::read().tick());
+        let session = Session::new(node.session_config.clone(), clock::tick(clock::now()));
         Connection {
             node,
             stream,

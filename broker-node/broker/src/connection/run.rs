@@ -12,7 +12,7 @@ use revoq_session::{Delivery, Output};
 use tokio::time::Instant;
 
 use super::{Attached, Connection, Event, Timer};
-use crate::clock::Now;
+use crate::clock::{self, Now};
 use crate::gate::Shut;
 
 const READ_SIZE: usize = 16 * 1024;
@@ -39,7 +39,7 @@ impl Connection {
             attached.registered.entry().gate.register(cx.waker());
         }
         for _ in 0..ROUNDS_MAX {
-            let now = Now::read();
+            let now = clock::now();
             if let Some(why) = self.shut_by(now) {
                 return Poll::Ready(Event::Shut(why));
             }
@@ -55,7 +55,7 @@ impl Connection {
                 (Ok(_), Ok(_)) => {}
                 (Err(error), _) | (_, Err(error)) => {
                     tracing::debug!(%error, "connection lost");
-                    self.session.handle_eof(now.tick());
+                    self.session.handle_eof(clock::tick(now));
                 }
             }
         }
@@ -86,7 +86,7 @@ impl Connection {
         DELIVERIES.with_borrow_mut(|deliveries| {
             attached.registered.entry().mailbox.take(deliveries);
             for delivery in deliveries.drain(..) {
-                self.session.handle_delivery(now.tick(), &delivery);
+                self.session.handle_delivery(clock::tick(now), &delivery);
             }
         });
     }
@@ -106,7 +106,7 @@ impl Connection {
             Poll::Pending => Ok(false),
             Poll::Ready(Err(error)) => Err(error),
             Poll::Ready(Ok(0)) => {
-                self.session.handle_eof(now.tick());
+                self.session.handle_eof(clock::tick(now));
                 Ok(true)
             }
             Poll::Ready(Ok(_)) => Ok(true),
@@ -117,7 +117,7 @@ impl Connection {
     fn drain_outputs(&mut self, now: Now) -> Option<Event> {
         loop {
             if !self.unread.is_empty() {
-                self.session.handle_bytes(now.tick(), &mut self.unread);
+                self.session.handle_bytes(clock::tick(now), &mut self.unread);
                 if self.unread.is_empty() {
                     // Packets are slices of it: it is freed with the last of them.
                     self.unread = BytesMut::new();
@@ -137,7 +137,7 @@ impl Connection {
     }
 
     fn carry_out(&mut self, now: Now, output: Output) -> Option<Event> {
-        let tick = now.tick();
+        let tick = clock::tick(now);
         match (output, &mut self.attached) {
             (Output::Connect(request), _) => return Some(Event::Connect(request)),
             (Output::Closed(reason), _) => return Some(Event::Closed(reason)),
@@ -214,7 +214,7 @@ impl Connection {
             return false;
         }
         self.timer = None;
-        self.session.handle_timeout(now.tick());
+        self.session.handle_timeout(clock::tick(now));
         true
     }
 

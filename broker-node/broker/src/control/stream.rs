@@ -15,7 +15,7 @@ use v1::control_message::{Grant, Message as Inbound, SnapshotChunk};
 
 use super::apply::{self, Applied};
 use super::{Driver, sessions};
-use crate::clock::{Now, duration_millis};
+use crate::clock::{self, Now, duration_millis};
 
 /// Messages that may wait for the network. They are small, and few unless sessions are listed.
 const OUTBOUND_MAX: usize = 256;
@@ -134,7 +134,7 @@ impl Stream<'_> {
         if self.heard.elapsed() > lease {
             return Err(Status::unavailable("the replica is silent"));
         }
-        let oldest = self.renewals.front().map(|(_, sent)| Now::read().boot.saturating_sub(sent.boot));
+        let oldest = self.renewals.front().map(|(_, sent)| clock::now().boot.saturating_sub(sent.boot));
         if self.snapshot.is_none() && oldest.is_some_and(|waited| waited > duration_millis(lease)) {
             return Err(Status::unavailable("the replica grants no lease"));
         }
@@ -150,7 +150,7 @@ impl Stream<'_> {
             sessions: node.registry.len() as u64,
         };
         // The lease counts from before the request leaves.
-        self.renewals.push_back((self.sequence, Now::read()));
+        self.renewals.push_back((self.sequence, clock::now()));
         self.send(Outbound::Renew(renew)).await
     }
 
@@ -227,7 +227,7 @@ impl Stream<'_> {
             return Ok(());
         }
         let fingerprints = batch.iter().map(|fingerprint| fingerprint.0.to_vec().into()).collect();
-        let sent = self.send(Outbound::Usage(Usage { fingerprints, time_ms: Now::read().wall })).await;
+        let sent = self.send(Outbound::Usage(Usage { fingerprints, time_ms: clock::now().wall })).await;
         if sent.is_err() {
             usage.put_back(batch);
         }

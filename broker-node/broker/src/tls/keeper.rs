@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{ServerCertificate, from_files, from_issued, new_request};
 use crate::Error;
-use crate::clock::Now;
+use crate::clock;
 
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -89,7 +89,7 @@ async fn keep_issued(channel: &ControlChannel, names: &[String], current: &Serve
     let mut pause = PAUSE_MIN;
     let mut renew = Millis(0);
     loop {
-        let left = Duration::from_millis(renew.0.saturating_sub(Now::read().wall));
+        let left = Duration::from_millis(renew.0.saturating_sub(clock::now().wall));
         if !left.is_zero() {
             tokio::time::sleep(left.min(SLEEP_MAX)).await;
             continue;
@@ -97,7 +97,7 @@ async fn keep_issued(channel: &ControlChannel, names: &[String], current: &Serve
         match issue(channel, names, current).await {
             Ok(next) => {
                 // A certificate that is past two thirds of its life already must not be asked for without end.
-                renew = next.max(Millis(Now::read().wall + 60_000));
+                renew = next.max(Millis(clock::now().wall + 60_000));
                 pause = PAUSE_MIN;
             }
             Err(reason) => {

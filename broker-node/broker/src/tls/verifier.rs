@@ -12,7 +12,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 
 use super::signature;
 use super::trust::{Identity, Trust};
-use crate::clock::Now;
+use crate::clock::{self, Now};
 
 /// Refuses inside the handshake what is known to be denied. A leaf that nobody vouches for passes once its
 /// signature is proved: whether it is registered takes a look-up, and the handshake is no place to wait for one.
@@ -90,7 +90,7 @@ impl ClientCertVerifier for Verifier {
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let chain: Vec<_> = std::iter::once(end_entity).chain(intermediates).cloned().collect();
-        self.judge(&chain, Now::read())?;
+        self.judge(&chain, clock::now())?;
         Ok(ClientCertVerified::assertion())
     }
 

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use revoq_credentials::{NodeId, Operation};
+use revoq_lease::Leases;
 use tokio_util::sync::CancellationToken;
 
 use super::keeper::LeaseKeeper;
@@ -51,7 +52,7 @@ impl LeaseKeeper {
     /// What is due; `None` if this replica does not lead or nothing is.
     fn due(&self, marks: &Marks) -> Option<Due> {
         let settled =
-            |leases: &mut super::Leases| leases.settled().then(|| leases.forgettable(moment(), FORGET_AFTER));
+            |leases: &mut Leases| leases.settled().then(|| leases.forgettable(moment(), FORGET_AFTER));
         let gone = self.leases(settled).ok().flatten()?;
         let rotation = u64::try_from(self.ticket_rotation().as_millis()).unwrap_or(u64::MAX);
         let ticket_keys = self.clock.now().0 >= marks.ticket_keys().saturating_add(rotation);

@@ -3,13 +3,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{Stream, unfold};
+use revoq_lease::{Moment, NodeStanding, Standing};
 use revoq_proto::v1::{FenceNode, FenceState, FenceUpdate};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
 use super::keeper::{LeaseKeeper, not_leading};
-use super::{Moment, NodeStanding, Standing, moment};
+use super::moment;
 
 /// Updates between the first and the last come at most this often.
 const UPDATE_INTERVAL: Duration = Duration::from_millis(100);

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use revoq_consensus::Group;
 use revoq_credentials::{Event, NodeKind, Settings, query};
+use revoq_lease::NodeRow;
 
-use super::NodeRow;
 use crate::error::Error;
 use crate::machine::Credentials;
 

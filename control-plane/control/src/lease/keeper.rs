@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use revoq_credentials::Settings;
+use revoq_lease::{Acknowledgement, Batch, Cut, IncarnationId, Leases, NodeLease, Refused, Renewal, Terms};
 use revoq_proto::v1::leader_message::Grant;
 use revoq_proto::v1::peer_message::{self, Message};
 use revoq_proto::v1::{self, BrokerLease};
@@ -15,9 +16,7 @@ use tonic::Status;
 use tracing::{debug, warn};
 
 use super::ground::Ground;
-use super::{
-    Acknowledgement, Batch, Cut, IncarnationId, Leases, NodeLease, Refused, Renewal, Terms, moment, wall_at,
-};
+use super::{moment, wall_at};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::machine::Marks;

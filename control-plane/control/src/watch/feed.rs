@@ -5,9 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use revoq_credentials::Event;
+use revoq_lease::Moment;
 use tokio::sync::watch;
-
-use crate::lease::Moment;
 
 /// Events that the ring holds at most.
 pub(crate) const RING_EVENTS_MAX: usize = 16_384;

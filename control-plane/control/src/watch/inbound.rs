@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use revoq_credentials::NodeId;
+use revoq_lease::IncarnationId;
 use revoq_proto::v1::BrokerMessage;
 use revoq_proto::v1::broker_message::{Hello, Message};
 use tokio::sync::oneshot;
@@ -15,7 +16,6 @@ use tracing::debug;
 use super::links::Links;
 use super::outbound::Opening;
 use super::watcher::Watcher;
-use crate::lease::IncarnationId;
 
 /// A stream must begin within this time.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);

@@ -77,7 +77,7 @@ mod tests {
 
     use super::super::feed::EVENT_BYTES_MAX;
     use super::*;
-    use crate::lease::Moment;
+    use revoq_lease::Moment;
 
     /// Rows from `floor + 1` on; the value is the encoded size.
     struct Stored {

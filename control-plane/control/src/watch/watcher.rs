@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use revoq_credentials::NodeId;
+use revoq_lease::IncarnationId;
 use revoq_proto::v1;
 use revoq_proto::v1::broker_message::{Ack, Renew, SessionsReply};
 use revoq_proto::v1::control_message::SessionsQuery;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::queries::{Answer, Queries};
-use crate::lease::{IncarnationId, moment};
+use crate::lease::moment;
 
 /// Grants that wait for their events; a broker has at most two renewals unanswered.
 const GRANTS_MAX: usize = 4;

@@ -19,8 +19,8 @@ pub enum ClientCertificate {
     Required,
 }
 
-/// How long a broker serves existing sessions after its lease has lapsed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// How long a broker serves existing sessions after its lease has lapsed. Ordered: `Never` is the longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StaleGrace {
     /// So long.
     Bounded(Duration),

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::task::TaskTracker;
 
-use crate::clock::Now;
+use crate::clock;
 use crate::config::Limits;
 use crate::listener::{Listener, Slots, bind};
 use crate::lookup::LookUps;
@@ -51,7 +51,7 @@ impl Bench {
         node.trust.update(&view);
         node.view.store(Arc::new(view));
         node.freshness.set_grace(StaleGrace::Never);
-        node.freshness.grant(Now::read(), 600_000);
+        node.freshness.grant(clock::now(), 600_000);
         let algorithms = provider().signature_verification_algorithms;
         let verifier = Verifier::new(node.view.clone(), node.trust.clone(), algorithms);
         let config = server_config(Arc::new(verifier), node.tickets.clone(), certificate);

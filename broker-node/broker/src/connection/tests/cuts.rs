@@ -1,13 +1,13 @@
 use std::time::Duration;
 
 use revoq_credentials::{Change, Millis, StaleGrace, State, TenantName};
+use revoq_lease::{Freshness, Permitted};
 use rustls::version::{TLS12, TLS13};
 use tokio::net::TcpStream;
 
 use super::bench::{Bench, Client};
-use crate::clock::Now;
+use crate::clock::{self, Now};
 use crate::config::Limits;
-use crate::freshness::Freshness;
 use crate::gate::Shut;
 use crate::tls::tests::certificates::{Authority, Leaf, denied, setting};
 use crate::tls::tests::client;
@@ -112,7 +112,7 @@ async fn nothing_passes_a_shut_gate() {
 #[tokio::test]
 async fn a_lapsed_view_serves_nobody() {
     let bench = Bench::new(Limits::default(), [optional()]);
-    let (mut one, now) = (bench.tcp("one").await, Now::read());
+    let (mut one, now) = (bench.tcp("one").await, clock::now());
     assert!(bench.node.serves_new(now));
     let later = Now { boot: now.boot + 600_001, wall: now.wall + 600_001 };
     assert!(!bench.node.serves_new(later) && !bench.node.is_lapsed(later), "stale");
@@ -120,7 +120,7 @@ async fn a_lapsed_view_serves_nobody() {
     assert!(bench.node.serves_new(later));
     bench.node.freshness.set_grace(StaleGrace::Bounded(Duration::ZERO));
     assert!(!bench.node.serves_new(later) && bench.node.is_lapsed(later), "lapsed");
-    assert_eq!(Freshness::default().standing(now), crate::freshness::Standing::Never);
+    assert_eq!(Freshness::default().permitted(now), Permitted::Never);
     bench.node.shut_all(Shut::Lapsed);
     one.is_cut(0x9c).await;
 }

@@ -7,7 +7,7 @@ use rcgen::{
 use revoq_credentials::{AuthorityView, Change, Fingerprint, Millis, Revision, State, TenantName, View};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::clock::Now;
+use crate::clock;
 
 /// A certificate with its key.
 pub(crate) struct Leaf {
@@ -134,7 +134,7 @@ pub(crate) fn setting(key: &str, value: &str) -> Change {
 }
 
 pub(crate) fn denied(leaf: &Leaf) -> Change {
-    let not_after = Millis(Now::read().wall + 1_000_000);
+    let not_after = Millis(clock::now().wall + 1_000_000);
     Change::Denied(revoq_credentials::Denial {
         fingerprint: leaf.fingerprint(),
         state: State::Suspended,

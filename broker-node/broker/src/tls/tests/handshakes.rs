@@ -3,14 +3,14 @@ use rustls::{AlertDescription, CertificateError};
 
 use super::certificates::{Authority, Leaf, denied, self_signed_ca, setting, version_1, view};
 use super::*;
-use crate::clock::Now;
+use crate::clock;
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 const DEVICE: &str = "urn:revoq:default:meter-1";
 
 fn identify(side: &Side, connection: &ServerConnection) -> Identity {
     let chain = connection.peer_certificates().expect("there is a certificate");
-    side.trust.identify(chain, Now::read().millis()).expect("it is readable and valid")
+    side.trust.identify(chain, clock::now().millis()).expect("it is readable and valid")
 }
 
 fn refusal(side: &Side, leaf: Option<&Leaf>, version: &'static SupportedProtocolVersion) -> Box<Failed> {
@@ -97,7 +97,7 @@ fn an_authority_vouches_for_its_own_tenant_and_only_if_it_is_ours() {
     let authority = Authority::new("devices");
     let foreign = authority.issue("urn:revoq:other:meter-1");
     let ours = authority.issue(DEVICE);
-    let now = Now::read().millis();
+    let now = clock::now().millis();
     let side = Side::new(view([authority.change("devices", State::Active, true)]));
     assert!(matches!(side.trust.identify(&foreign.chain(), now), Ok(Identity::Unknown { .. })));
     let side = Side::new(view([authority.change("devices", State::Active, false)]));
@@ -114,7 +114,7 @@ fn an_expired_certificate_gets_its_own_alert() {
     assert_eq!(client, alert(AlertDescription::CertificateExpired));
     // Also when it was verified before it expired: then the verdict says so.
     let leaf = authority.issue_until(DEVICE, 2030);
-    side.trust.identify(&leaf.chain(), Now::read().millis()).expect("it is valid");
+    side.trust.identify(&leaf.chain(), clock::now().millis()).expect("it is valid");
     let identity = side.trust.identify(&leaf.chain(), Millis(u64::MAX)).expect("it is remembered");
     let Identity::Vouched(principal) = identity else { panic!("nobody vouches") };
     let verdict = side.view.load().verdict(&principal, Millis(u64::MAX));

@@ -3,7 +3,7 @@ use rustls::HandshakeKind;
 
 use super::certificates::{Authority, denied, setting, view};
 use super::*;
-use crate::clock::Now;
+use crate::clock;
 
 const DEVICE: &str = "urn:revoq:default:meter-1";
 
@@ -57,7 +57,7 @@ fn the_verdict_after_a_resumed_handshake_is_that_of_now() {
         let connection = connect(&side, &client).expect("a ticket resumes");
         assert_eq!(connection.handshake_kind(), Some(HandshakeKind::Resumed));
         let chain = connection.peer_certificates().expect("the ticket brings the chain back");
-        let now = Now::read().millis();
+        let now = clock::now().millis();
         let Ok(Identity::Vouched(principal)) = side.trust.identify(chain, now) else {
             panic!("nobody vouches")
         };

@@ -2,7 +2,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{Moment, with_margin};
+use crate::{Moment, with_margin};
 
 /// Grants at different revisions of one process without an ack in between. One that has so many does not keep
 /// up: its renewals are refused until it acknowledges.
@@ -16,7 +16,7 @@ const RECORDS_MAX: usize = 64;
 
 /// Drawn by each broker process at its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct IncarnationId(pub(crate) [u8; 16]);
+pub struct IncarnationId(pub [u8; 16]);
 
 impl TryFrom<&[u8]> for IncarnationId {
     type Error = std::array::TryFromSliceError;
@@ -28,22 +28,22 @@ impl TryFrom<&[u8]> for IncarnationId {
 
 /// What a revision cut at a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cut {
+pub struct Cut {
     /// Which revision.
-    pub(crate) revision: u64,
+    pub revision: u64,
     /// How many sessions.
-    pub(crate) sessions: u64,
+    pub sessions: u64,
     /// From the receipt of the event to the last gate shut.
-    pub(crate) gate: Duration,
+    pub gate: Duration,
 }
 
 /// A time in which the process may serve with a view that lacks revisions after `commit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Hold {
+pub(crate) struct Hold {
     /// The grant reaches the process only after every event up to here.
-    pub(super) commit: u64,
+    pub(crate) commit: u64,
     /// The end of the lease on our clock, margin included. The stale grace comes on top.
-    pub(super) lease_end: Moment,
+    pub(crate) lease_end: Moment,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,23 +62,23 @@ struct Record {
 
 /// One process of a broker node.
 #[derive(Clone, Debug)]
-pub(super) struct Incarnation {
-    pub(super) id: IncarnationId,
+pub(crate) struct Incarnation {
+    pub(crate) id: IncarnationId,
     /// Its view stands here or later, and its gates for all up to here are shut.
-    pub(super) acknowledged: u64,
+    pub(crate) acknowledged: u64,
     /// A revision that was not committed yet when the process was alive already. An ack of a later one
     /// by another process of the node shows that this one is gone.
-    pub(super) registered: Option<u64>,
+    pub(crate) registered: Option<u64>,
     /// It said farewell: it serves nobody, and never will.
-    pub(super) ended: bool,
-    pub(super) sessions: u64,
+    pub(crate) ended: bool,
+    pub(crate) sessions: u64,
     holds: VecDeque<Hold>,
     unproven: VecDeque<Unproven>,
     records: VecDeque<Record>,
 }
 
 impl Incarnation {
-    pub(super) fn new(id: IncarnationId) -> Incarnation {
+    pub(crate) fn new(id: IncarnationId) -> Incarnation {
         Incarnation {
             id,
             acknowledged: 0,
@@ -93,7 +93,7 @@ impl Incarnation {
 
     /// A `Renew` was received. It counts from now on, because from now on a grant may be on its way; whether
     /// one is, and from which revision, the proof will say. False: it is refused.
-    pub(super) fn renew(&mut self, now: Moment, sequence: u64, lease: Duration) -> bool {
+    pub(crate) fn renew(&mut self, now: Moment, sequence: u64, lease: Duration) -> bool {
         if self.unproven.iter().any(|waiting| waiting.sequence == sequence) {
             return true;
         }
@@ -105,7 +105,7 @@ impl Incarnation {
     }
 
     /// The leadership was proven after that `Renew`, at `commit`. The lease to grant.
-    pub(super) fn grant(&mut self, sequence: u64, commit: u64) -> Option<Duration> {
+    pub(crate) fn grant(&mut self, sequence: u64, commit: u64) -> Option<Duration> {
         let renewal = self.take(sequence)?;
         self.registered.get_or_insert(commit);
         self.hold(Hold { commit, lease_end: renewal.receipt + with_margin(renewal.lease) });
@@ -113,7 +113,7 @@ impl Incarnation {
     }
 
     /// No grant will be given for that `Renew`.
-    pub(super) fn drop_renewal(&mut self, sequence: u64) {
+    pub(crate) fn drop_renewal(&mut self, sequence: u64) {
         self.take(sequence);
     }
 
@@ -123,7 +123,7 @@ impl Incarnation {
     }
 
     /// Adds a hold; `holds` stays ordered by revision, one each.
-    pub(super) fn hold(&mut self, hold: Hold) {
+    pub(crate) fn hold(&mut self, hold: Hold) {
         let at = self.holds.partition_point(|other| other.commit < hold.commit);
         match self.holds.get_mut(at).filter(|other| other.commit == hold.commit) {
             Some(same) => same.lease_end = same.lease_end.max(hold.lease_end),
@@ -133,7 +133,7 @@ impl Incarnation {
     }
 
     /// Its gates for `revision` are shut.
-    pub(super) fn acknowledge(&mut self, now: Moment, revision: u64, cuts: Vec<Cut>) {
+    pub(crate) fn acknowledge(&mut self, now: Moment, revision: u64, cuts: Vec<Cut>) {
         if revision > self.acknowledged || !cuts.is_empty() {
             if self.records.len() == RECORDS_MAX {
                 self.records.pop_front();
@@ -161,7 +161,7 @@ impl Incarnation {
     }
 
     /// The process serves nobody any more, by its own word.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.ended = true;
         self.sessions = 0;
         self.holds.clear();
@@ -169,7 +169,7 @@ impl Incarnation {
     }
 
     /// Ends of the leases under which it may serve with a view that lacks `target`.
-    pub(super) fn lease_ends(&self, target: u64) -> impl Iterator<Item = Moment> + '_ {
+    pub(crate) fn lease_ends(&self, target: u64) -> impl Iterator<Item = Moment> + '_ {
         let lacks = self.acknowledged < target;
         let holds = self.holds.iter().filter(move |hold| lacks && hold.commit < target);
         let unproven = self.unproven.iter().filter(move |_| lacks);
@@ -179,12 +179,12 @@ impl Incarnation {
     }
 
     /// When the ack that covers `target` came.
-    pub(super) fn received(&self, target: u64) -> Option<Moment> {
+    pub(crate) fn received(&self, target: u64) -> Option<Moment> {
         self.records.iter().find(|record| record.revision >= target).map(|record| record.received)
     }
 
     /// What `revision` cut.
-    pub(super) fn cut(&self, revision: u64) -> Option<Cut> {
+    pub(crate) fn cut(&self, revision: u64) -> Option<Cut> {
         self.records.iter().flat_map(|record| &record.cuts).find(|cut| cut.revision == revision).copied()
     }
 }

@@ -1,6 +1,8 @@
 //! The account of the leases, case by case.
 use std::time::Duration;
 
+use revoq_credentials::StaleGrace;
+
 use super::*;
 
 const NODE: u64 = 7;
@@ -8,7 +10,8 @@ const NODE: u64 = 7;
 const LEASE_END: Duration = Duration::from_millis(5_150);
 const GRACE_END: Duration = Duration::from_millis(5_150 + 10_100);
 
-const TERMS: Terms = Terms { lease: Duration::from_secs(5), grace: Grace::Bounded(Duration::from_secs(10)) };
+const TERMS: Terms =
+    Terms { lease: Duration::from_secs(5), grace: StaleGrace::Bounded(Duration::from_secs(10)) };
 
 fn s(seconds: u64) -> Moment {
     Duration::from_secs(seconds)
@@ -87,7 +90,7 @@ fn a_lease_blocks_until_it_and_its_grace_are_over() {
 #[test]
 fn without_a_bound_the_node_is_unconfirmed_after_its_lease() {
     let mut leases = leader();
-    leases.set_terms(s(0), 5, Terms { grace: Grace::Never, ..TERMS });
+    leases.set_terms(s(0), 5, Terms { grace: StaleGrace::Never, ..TERMS });
     granted(&mut leases, s(1), 1, 1, 10);
     assert_eq!(standing(&leases, s(2), 11), Standing::Waiting { until: s(1) + LEASE_END });
     assert_eq!(standing(&leases, s(7), 11), Standing::Unconfirmed { since: s(1) + LEASE_END });
@@ -99,7 +102,7 @@ fn without_a_bound_the_node_is_unconfirmed_after_its_lease() {
 fn a_shorter_grace_holds_only_for_views_that_know_of_it() {
     let mut leases = leader();
     granted(&mut leases, s(1), 1, 1, 10);
-    leases.set_terms(s(2), 11, Terms { grace: Grace::Bounded(Duration::ZERO), ..TERMS });
+    leases.set_terms(s(2), 11, Terms { grace: StaleGrace::Bounded(Duration::ZERO), ..TERMS });
     assert_eq!(standing(&leases, s(2), 12), Standing::Waiting { until: s(1) + GRACE_END });
     leases.acknowledge(s(2), ack(1, 11));
     assert_eq!(standing(&leases, s(2), 12), Standing::Waiting { until: s(1) + LEASE_END });
@@ -301,6 +304,6 @@ fn the_status_follows_the_lease() {
     assert_eq!(leases.forgettable(s(80), s(60)), [NODE]);
     leases.elected(s(100), 2);
     assert_eq!(state(&leases, s(101)), NodeState::Stale, "who knows");
-    leases.set_terms(s(101), 30, Terms { grace: Grace::Never, ..TERMS });
+    leases.set_terms(s(101), 30, Terms { grace: StaleGrace::Never, ..TERMS });
     assert!(leases.forgettable(s(1_000_000), s(60)).is_empty());
 }

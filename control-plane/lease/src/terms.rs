@@ -3,41 +3,23 @@ use std::time::Duration;
 
 use revoq_credentials::{Settings, StaleGrace};
 
-use super::{Moment, with_margin};
+use crate::{Moment, with_margin};
 
 /// Changes of the settings that are remembered one by one; older ones are merged to their worst.
 const PAST_MAX: usize = 32;
 
-/// How long a broker may keep its sessions after its lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Grace {
-    /// So long.
-    Bounded(Duration),
-    /// For ever: nothing bounds a broker that is cut off.
-    Never,
-}
-
-impl From<StaleGrace> for Grace {
-    fn from(grace: StaleGrace) -> Grace {
-        match grace {
-            StaleGrace::Bounded(time) => Grace::Bounded(time),
-            StaleGrace::Never => Grace::Never,
-        }
-    }
-}
-
 /// What bounds a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Terms {
+pub struct Terms {
     /// How long a grant keeps a view fresh.
-    pub(crate) lease: Duration,
+    pub lease: Duration,
     /// How long sessions may outlive that.
-    pub(crate) grace: Grace,
+    pub grace: StaleGrace,
 }
 
 impl From<&Settings> for Terms {
     fn from(settings: &Settings) -> Terms {
-        Terms { lease: settings.lease, grace: settings.stale_grace.into() }
+        Terms { lease: settings.lease, grace: settings.stale_grace }
     }
 }
 
@@ -54,22 +36,22 @@ struct Past {
 /// The terms now and before. A broker goes by the terms of its own view, which may be older than ours: its
 /// bound is the worst of what it may know.
 #[derive(Clone, Debug)]
-pub(super) struct TermsHistory {
+pub(crate) struct TermsHistory {
     current: Terms,
     past: Vec<Past>,
 }
 
 impl TermsHistory {
-    pub(super) fn new(current: Terms) -> TermsHistory {
+    pub(crate) fn new(current: Terms) -> TermsHistory {
         TermsHistory { current, past: Vec::new() }
     }
 
-    pub(super) fn current(&self) -> Terms {
+    pub(crate) fn current(&self) -> Terms {
         self.current
     }
 
     /// `terms` hold from `revision`, which this replica has applied `now`.
-    pub(super) fn supersede(&mut self, now: Moment, revision: u64, terms: Terms) {
+    pub(crate) fn supersede(&mut self, now: Moment, revision: u64, terms: Terms) {
         self.prune(now);
         if terms == self.current {
             return;
@@ -85,13 +67,13 @@ impl TermsHistory {
     }
 
     /// The longest grace that a broker may go by whose view is at `acknowledged` or later.
-    pub(super) fn grace(&self, acknowledged: u64) -> Grace {
+    pub(crate) fn grace(&self, acknowledged: u64) -> StaleGrace {
         let known = self.past.iter().filter(|past| past.superseded > acknowledged);
-        known.map(|past| past.terms.grace).fold(self.current.grace, Grace::max)
+        known.map(|past| past.terms.grace).fold(self.current.grace, StaleGrace::max)
     }
 
     /// The longest lease that a grant still running may have named.
-    pub(super) fn lease_max(&self) -> Duration {
+    pub(crate) fn lease_max(&self) -> Duration {
         self.past.iter().map(|past| past.terms.lease).fold(self.current.lease, Duration::max)
     }
 
@@ -100,8 +82,8 @@ impl TermsHistory {
     fn prune(&mut self, now: Moment) {
         let lease = self.lease_max();
         self.past.retain(|past| match past.terms.grace {
-            Grace::Bounded(grace) => now <= past.at + with_margin(lease.saturating_add(grace)),
-            Grace::Never => true,
+            StaleGrace::Bounded(grace) => now <= past.at + with_margin(lease.saturating_add(grace)),
+            StaleGrace::Never => true,
         });
     }
 }
@@ -113,7 +95,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn terms(lease: u32, grace: u32) -> Terms {
-        Terms { lease: SECOND * lease, grace: Grace::Bounded(SECOND * grace) }
+        Terms { lease: SECOND * lease, grace: StaleGrace::Bounded(SECOND * grace) }
     }
 
     #[test]
@@ -121,9 +103,9 @@ mod tests {
         let mut history = TermsHistory::new(terms(5, 300));
         history.supersede(SECOND, 10, terms(60, 1));
         history.supersede(SECOND * 2, 20, terms(5, 2));
-        assert_eq!(history.grace(9), Grace::Bounded(SECOND * 300));
-        assert_eq!(history.grace(10), Grace::Bounded(SECOND * 2), "10 replaced the 300 s");
-        assert_eq!(history.grace(20), Grace::Bounded(SECOND * 2));
+        assert_eq!(history.grace(9), StaleGrace::Bounded(SECOND * 300));
+        assert_eq!(history.grace(10), StaleGrace::Bounded(SECOND * 2), "10 replaced the 300 s");
+        assert_eq!(history.grace(20), StaleGrace::Bounded(SECOND * 2));
         assert_eq!(history.lease_max(), SECOND * 60);
         history.supersede(SECOND * 400, 30, terms(5, 2));
         assert_eq!(history.lease_max(), SECOND * 5, "nobody can hold a grant of 60 s any more");
@@ -131,11 +113,11 @@ mod tests {
 
     #[test]
     fn never_is_forgotten_only_by_an_ack() {
-        let mut history = TermsHistory::new(Terms { lease: SECOND, grace: Grace::Never });
+        let mut history = TermsHistory::new(Terms { lease: SECOND, grace: StaleGrace::Never });
         history.supersede(SECOND, 10, terms(1, 1));
         history.supersede(SECOND * 10_000, 20, terms(1, 2));
-        assert_eq!(history.grace(0), Grace::Never);
-        assert_eq!(history.grace(10), Grace::Bounded(SECOND * 2));
+        assert_eq!(history.grace(0), StaleGrace::Never);
+        assert_eq!(history.grace(10), StaleGrace::Bounded(SECOND * 2));
     }
 
     #[test]
@@ -146,7 +128,7 @@ mod tests {
             history.supersede(SECOND, revision, terms(1, grace));
         }
         assert!(history.past.len() <= PAST_MAX);
-        assert_eq!(history.grace(0), Grace::Bounded(SECOND * 1_000_000));
-        assert_eq!(history.grace(100), Grace::Bounded(SECOND));
+        assert_eq!(history.grace(0), StaleGrace::Bounded(SECOND * 1_000_000));
+        assert_eq!(history.grace(100), StaleGrace::Bounded(SECOND));
     }
 }

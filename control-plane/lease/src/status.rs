@@ -1,12 +1,14 @@
 //! The leases for people, and which nodes are long gone.
 use std::time::Duration;
 
-use super::leases::{Leases, Node};
-use super::{Grace, Moment, with_margin};
+use revoq_credentials::StaleGrace;
+
+use crate::leases::{Leases, Node};
+use crate::{Moment, with_margin};
 
 /// What the leader makes of a broker node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NodeState {
+pub enum NodeState {
     /// It holds a lease.
     Fresh,
     /// Its lease is over, its grace is not; or an earlier leader may have granted it one.
@@ -19,7 +21,7 @@ pub(crate) enum NodeState {
 
 impl NodeState {
     /// Its name on the wire.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             NodeState::Fresh => "fresh",
             NodeState::Stale => "stale",
@@ -31,24 +33,24 @@ impl NodeState {
 
 /// A node's lease, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NodeLease {
+pub struct NodeLease {
     /// Which node.
-    pub(crate) node: u64,
+    pub node: u64,
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// What the leader makes of it.
-    pub(crate) state: NodeState,
+    pub state: NodeState,
     /// The last revision that it acknowledged.
-    pub(crate) revision: u64,
+    pub revision: u64,
     /// Its sessions, at its last renewal.
-    pub(crate) sessions: u64,
+    pub sessions: u64,
     /// The end of its lease, while it has one.
-    pub(crate) until: Option<Moment>,
+    pub until: Option<Moment>,
 }
 
 impl Leases {
     /// Every known node.
-    pub(crate) fn status(&self, now: Moment) -> Vec<NodeLease> {
+    pub fn status(&self, now: Moment) -> Vec<NodeLease> {
         self.nodes.iter().map(|(&id, node)| self.node_status(id, node, now)).collect()
     }
 
@@ -79,8 +81,8 @@ impl Leases {
     /// When the last lease and grace of `node` are over. `None`: nothing bounds them.
     fn over(&self, node: &Node) -> Option<Moment> {
         let grace_end = |end: Moment, grace| match grace {
-            Grace::Bounded(grace) => Some(end + with_margin(grace)),
-            Grace::Never => None,
+            StaleGrace::Bounded(grace) => Some(end + with_margin(grace)),
+            StaleGrace::Never => None,
         };
         let presumed = self.presumed_lease_end(node).map(|end| grace_end(end, self.terms.grace(0)));
         let processes = node.incarnations.iter().flat_map(|process| {
@@ -91,7 +93,7 @@ impl Leases {
     }
 
     /// Nodes of which nothing was heard for `time` beyond the end of everything that they may have held.
-    pub(crate) fn forgettable(&self, now: Moment, time: Duration) -> Vec<u64> {
+    pub fn forgettable(&self, now: Moment, time: Duration) -> Vec<u64> {
         let long_over = |node: &Node| self.over(node).is_some_and(|end| end.saturating_add(time) < now);
         self.nodes.iter().filter(|(_, node)| long_over(node)).map(|(&id, _)| id).collect()
     }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Acknowledgement, Batch, Grace, Granted, IncarnationId, Leases, Moment, NodeRow, Renewal, Terms};
+use revoq_credentials::StaleGrace;
+
+use super::{Acknowledgement, Batch, Granted, IncarnationId, Leases, Moment, NodeRow, Renewal, Terms};
 
 const REPLICAS: usize = 3;
 const BROKERS: usize = 2;
@@ -134,7 +136,8 @@ pub(super) struct World {
 }
 
 fn terms(lease: u8, grace: u8) -> Terms {
-    let grace = if grace == 7 { Grace::Never } else { Grace::Bounded(Duration::from_secs(grace.into())) };
+    let grace =
+        if grace == 7 { StaleGrace::Never } else { StaleGrace::Bounded(Duration::from_secs(grace.into())) };
     Terms { lease: Duration::from_secs(lease.into()), grace }
 }
 
@@ -377,8 +380,8 @@ impl World {
         self.brokers.iter().position(|broker| {
             let now = broker.clock.read(self.now);
             let serving = broker.fresh_until.is_some_and(|end| match self.terms_at(broker.view).grace {
-                Grace::Bounded(grace) => now < end + grace,
-                Grace::Never => true,
+                StaleGrace::Bounded(grace) => now < end + grace,
+                StaleGrace::Never => true,
             });
             serving && broker.view < self.fenced
         })

@@ -2,71 +2,73 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::incarnation::{Hold, Incarnation};
-use super::terms::TermsHistory;
-use super::{Cut, Grace, IncarnationId, Moment, Standing, Terms, with_margin};
+use revoq_credentials::StaleGrace;
+
+use crate::incarnation::{Hold, Incarnation};
+use crate::terms::TermsHistory;
+use crate::{Cut, IncarnationId, Moment, Standing, Terms, with_margin};
 
 /// Processes of one node that are told apart. A new one is refused while so many may still be serving.
 const INCARNATIONS_MAX: usize = 8;
 
 /// A broker node's row in the replicated state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NodeRow {
+pub struct NodeRow {
     /// Its number.
-    pub(crate) node: u64,
+    pub node: u64,
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
 }
 
 /// A broker's `Renew`, as it reaches the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Renewal {
+pub struct Renewal {
     /// Which node.
-    pub(crate) node: u64,
+    pub node: u64,
     /// Which process of it.
-    pub(crate) incarnation: IncarnationId,
+    pub incarnation: IncarnationId,
     /// Its own number of the request.
-    pub(crate) sequence: u64,
+    pub sequence: u64,
 }
 
 /// A broker's gates are shut for a revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Acknowledgement {
+pub struct Acknowledgement {
     /// Which node.
-    pub(crate) node: u64,
+    pub node: u64,
     /// Which process of it.
-    pub(crate) incarnation: IncarnationId,
+    pub incarnation: IncarnationId,
     /// Every gate that revisions up to here shut is shut.
-    pub(crate) revision: u64,
+    pub revision: u64,
     /// How many sessions the broker has, if it says so.
-    pub(crate) sessions: Option<u64>,
+    pub sessions: Option<u64>,
     /// What they cut.
-    pub(crate) cuts: Vec<Cut>,
+    pub cuts: Vec<Cut>,
     /// Every gate is shut, and none opens again.
-    pub(crate) farewell: bool,
+    pub farewell: bool,
 }
 
 /// To be handed to the broker after every event up to `commit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Granted {
+pub struct Granted {
     /// What it answers.
-    pub(crate) renewal: Renewal,
+    pub renewal: Renewal,
     /// The commit index at the proof.
-    pub(crate) commit: u64,
+    pub commit: u64,
     /// From the sending of the `Renew`, on the broker's clock.
-    pub(crate) lease: Duration,
+    pub lease: Duration,
 }
 
 /// Renewals that one proof of leadership serves.
 #[derive(Debug)]
-pub(crate) struct Batch {
-    pub(super) term: u64,
+pub struct Batch {
+    pub(crate) term: u64,
     renewals: Vec<Renewal>,
 }
 
 /// Why a renewal is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refused {
+pub enum Refused {
     /// This replica does not lead.
     #[error("not the leader")]
     NotLeading,
@@ -82,15 +84,15 @@ pub(crate) enum Refused {
 }
 
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) name: String,
+pub(crate) struct Node {
+    pub(crate) name: String,
     /// An earlier leader may have granted it a lease, to a process and from a revision that we do not know.
-    pub(super) presumed: bool,
+    pub(crate) presumed: bool,
     /// Its row is gone; it is remembered as long as it may serve.
     removed: Option<Removed>,
     /// When this leader first knew of it.
-    pub(super) since: Moment,
-    pub(super) incarnations: Vec<Incarnation>,
+    pub(crate) since: Moment,
+    pub(crate) incarnations: Vec<Incarnation>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -135,25 +137,25 @@ struct Leading {
 ///   index that was committed after another process was seen alive therefore ends the other's leases. No order
 ///   of messages is assumed: one that arrives late from a dead process only adds a lease that runs out.
 #[derive(Debug)]
-pub(crate) struct Leases {
-    pub(super) terms: TermsHistory,
-    pub(super) nodes: BTreeMap<u64, Node>,
+pub struct Leases {
+    pub(crate) terms: TermsHistory,
+    pub(crate) nodes: BTreeMap<u64, Node>,
     leading: Option<Leading>,
 }
 
 impl Leases {
     /// No nodes, not leading.
-    pub(crate) fn new(terms: Terms) -> Leases {
+    pub fn new(terms: Terms) -> Leases {
         Leases { terms: TermsHistory::new(terms), nodes: BTreeMap::new(), leading: None }
     }
 
     /// This replica applied `revision`, from which `terms` hold.
-    pub(crate) fn set_terms(&mut self, now: Moment, revision: u64, terms: Terms) {
+    pub fn set_terms(&mut self, now: Moment, revision: u64, terms: Terms) {
         self.terms.supersede(now, revision, terms);
     }
 
     /// This replica leads in `term`, since `now` or earlier.
-    pub(crate) fn elected(&mut self, now: Moment, term: u64) {
+    pub fn elected(&mut self, now: Moment, term: u64) {
         if self.leading.as_ref().is_some_and(|leading| leading.term == term) {
             return;
         }
@@ -167,24 +169,24 @@ impl Leases {
     }
 
     /// This replica does not lead.
-    pub(crate) fn deposed(&mut self) {
+    pub fn deposed(&mut self) {
         self.leading = None;
     }
 
     /// Whether the fence of `revision` can be answered from here: it was committed when this replica proved its
     /// leadership in this term. So whoever leads after it grants nothing to a view that lacks `revision`. A
     /// replica that has not yet noticed that it was deposed may have applied more.
-    pub(crate) fn covers(&self, revision: u64) -> bool {
+    pub fn covers(&self, revision: u64) -> bool {
         self.leading.as_ref().is_some_and(|leading| leading.settled && revision <= leading.proven)
     }
 
     /// Whether leadership was proven in this term and the rows are known since.
-    pub(crate) fn settled(&self) -> bool {
+    pub fn settled(&self) -> bool {
         self.leading.as_ref().is_some_and(|leading| leading.settled)
     }
 
     /// The node rows of kind broker as they stand at `revision`.
-    pub(crate) fn rows(&mut self, now: Moment, revision: u64, rows: impl IntoIterator<Item = NodeRow>) {
+    pub fn rows(&mut self, now: Moment, revision: u64, rows: impl IntoIterator<Item = NodeRow>) {
         let settled = self.settled();
         let mut gone: BTreeSet<u64> = self.nodes.keys().copied().collect();
         for row in rows {
@@ -219,8 +221,8 @@ impl Leases {
     /// administrator's word that they are gone.
     fn forget_removed(&mut self, now: Moment) {
         let longest = match self.terms.grace(0) {
-            Grace::Bounded(grace) => with_margin(self.terms.lease_max() + grace),
-            Grace::Never => with_margin(self.terms.lease_max()),
+            StaleGrace::Bounded(grace) => with_margin(self.terms.lease_max() + grace),
+            StaleGrace::Never => with_margin(self.terms.lease_max()),
         };
         let over = |(id, node): (&u64, &Node)| {
             let removed = node.removed?;
@@ -237,7 +239,7 @@ impl Leases {
     }
 
     /// Takes a renewal for the next proof. It counts as a lease from `now`.
-    pub(crate) fn renew(&mut self, now: Moment, renewal: Renewal) -> Result<(), Refused> {
+    pub fn renew(&mut self, now: Moment, renewal: Renewal) -> Result<(), Refused> {
         if self.leading.is_none() {
             return Err(Refused::NotLeading);
         }
@@ -263,8 +265,8 @@ impl Leases {
         let idle = |process: &Incarnation| {
             let grace = self.terms.grace(process.acknowledged);
             process.lease_ends(u64::MAX).all(|end| match grace {
-                Grace::Bounded(grace) => end + with_margin(grace) <= now,
-                Grace::Never => false,
+                StaleGrace::Bounded(grace) => end + with_margin(grace) <= now,
+                StaleGrace::Never => false,
             })
         };
         let known = &mut self.nodes.get_mut(&node).ok_or(Refused::Unknown(node))?.incarnations;
@@ -282,7 +284,7 @@ impl Leases {
     }
 
     /// A broker's gates are shut. False if nothing that a fence could want came with it.
-    pub(crate) fn acknowledge(&mut self, now: Moment, ack: Acknowledgement) -> bool {
+    pub fn acknowledge(&mut self, now: Moment, ack: Acknowledgement) -> bool {
         if self.leading.is_none() {
             return false;
         }
@@ -321,19 +323,19 @@ impl Leases {
         }
     }
 
-    pub(super) fn presumed_lease_end(&self, node: &Node) -> Option<Moment> {
+    pub(crate) fn presumed_lease_end(&self, node: &Node) -> Option<Moment> {
         let leading = self.leading.as_ref().filter(|_| node.presumed)?;
         Some(leading.elected + with_margin(self.terms.lease_max()))
     }
 
     /// The renewals that wait, for a proof that begins now.
-    pub(crate) fn begin_proof(&mut self) -> Option<Batch> {
+    pub fn begin_proof(&mut self) -> Option<Batch> {
         let leading = self.leading.as_mut().filter(|leading| !leading.batch.is_empty())?;
         Some(Batch { term: leading.term, renewals: std::mem::take(&mut leading.batch) })
     }
 
     /// The leadership was proven by a quorum that was asked after `begin_proof`; `commit` is the commit index.
-    pub(crate) fn proved(&mut self, batch: &Batch, commit: u64) -> Vec<Granted> {
+    pub fn proved(&mut self, batch: &Batch, commit: u64) -> Vec<Granted> {
         if self.leading.as_ref().is_none_or(|leading| leading.term != batch.term) {
             return Vec::new();
         }
@@ -346,7 +348,7 @@ impl Leases {
     }
 
     /// No grant will be given for these.
-    pub(crate) fn failed(&mut self, batch: &Batch) {
+    pub fn failed(&mut self, batch: &Batch) {
         for renewal in &batch.renewals {
             if let Some(process) = self.process(renewal) {
                 process.drop_renewal(renewal.sequence);
@@ -355,7 +357,7 @@ impl Leases {
     }
 
     /// A proof of leadership in the present term gave the commit index `commit`.
-    pub(crate) fn led(&mut self, commit: u64) {
+    pub fn led(&mut self, commit: u64) {
         if let Some(leading) = &mut self.leading {
             leading.floor.get_or_insert(commit);
             leading.proven = leading.proven.max(commit);
@@ -363,7 +365,7 @@ impl Leases {
     }
 
     /// The term in which this replica leads.
-    pub(crate) fn term(&self) -> Option<u64> {
+    pub fn term(&self) -> Option<u64> {
         self.leading.as_ref().map(|leading| leading.term)
     }
 

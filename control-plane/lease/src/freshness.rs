@@ -2,17 +2,32 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use revoq_credentials::StaleGrace;
-
-use crate::clock::{Now, duration_millis};
+use revoq_credentials::{Millis, StaleGrace};
 
 /// The wall clock may be moved this far against the boot clock between two grants before the machine counts as
 /// paused, milliseconds. NTP slews well below it.
 const WALL_STEP_MAX: i64 = 1000;
 
+/// One reading of a broker's two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// `CLOCK_BOOTTIME`, milliseconds: monotonic, and running while the machine is suspended.
+    pub boot: u64,
+    /// Milliseconds since the Unix epoch: only to compare with notAfter, and to see that the machine was paused.
+    pub wall: u64,
+}
+
+impl Now {
+    /// For verdicts.
+    #[must_use]
+    pub fn millis(self) -> Millis {
+        Millis(self.wall)
+    }
+}
+
 /// What the lease permits at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub enum Permitted {
     /// No grant yet: there is no view to decide by.
     Never,
     /// The lease runs.
@@ -29,7 +44,7 @@ pub(crate) enum Standing {
 /// paused finds its wall clock ahead of where the boot clock says it should be; the difference then counts as time
 /// that has passed.
 #[derive(Debug, Default)]
-pub(crate) struct Freshness {
+pub struct Freshness {
     /// Boot clock, milliseconds. Zero: never granted.
     until: AtomicU64,
     /// Wall minus boot at the request of the last grant.
@@ -40,38 +55,38 @@ pub(crate) struct Freshness {
 
 impl Freshness {
     /// The control plane answered a renewal that was sent at `sent`.
-    pub(crate) fn grant(&self, sent: Now, lease_ms: u64) {
+    pub fn grant(&self, sent: Now, lease_ms: u64) {
         self.offset.store(offset(sent), Ordering::Relaxed);
         self.until.fetch_max(sent.boot.saturating_add(lease_ms).max(1), Ordering::Release);
     }
 
     /// The setting `stale_grace` in force.
-    pub(crate) fn set_grace(&self, grace: StaleGrace) {
+    pub fn set_grace(&self, grace: StaleGrace) {
         let grace = match grace {
-            StaleGrace::Bounded(duration) => duration_millis(duration),
+            StaleGrace::Bounded(duration) => u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             StaleGrace::Never => u64::MAX,
         };
         self.grace.store(grace, Ordering::Release);
     }
 
     /// What is permitted at `now`.
-    pub(crate) fn standing(&self, now: Now) -> Standing {
+    pub fn permitted(&self, now: Now) -> Permitted {
         let until = self.until.load(Ordering::Acquire);
         if until == 0 {
-            return Standing::Never;
+            return Permitted::Never;
         }
         let drift = offset(now).saturating_sub(self.offset.load(Ordering::Relaxed));
         let paused = if drift > WALL_STEP_MAX { drift.unsigned_abs() } else { 0 };
         let at = now.boot.saturating_add(paused);
         if at < until {
             // A wall clock that went backwards says nothing about elapsed time, but something about the machine.
-            return if drift < -WALL_STEP_MAX { Standing::Stale } else { Standing::Fresh };
+            return if drift < -WALL_STEP_MAX { Permitted::Stale } else { Permitted::Fresh };
         }
-        if at - until < self.grace.load(Ordering::Acquire) { Standing::Stale } else { Standing::Lapsed }
+        if at - until < self.grace.load(Ordering::Acquire) { Permitted::Stale } else { Permitted::Lapsed }
     }
 
     /// Milliseconds of lease that are left, for the metrics.
-    pub(crate) fn left(&self, now: Now) -> u64 {
+    pub fn left(&self, now: Now) -> u64 {
         self.until.load(Ordering::Acquire).saturating_sub(now.boot)
     }
 }
@@ -102,46 +117,46 @@ mod tests {
     #[test]
     fn the_lease_then_the_grace_run_out() {
         let freshness = granted(StaleGrace::Bounded(Duration::from_secs(60)));
-        assert_eq!(freshness.standing(later(4999)), Standing::Fresh);
-        assert_eq!(freshness.standing(later(5000)), Standing::Stale);
-        assert_eq!(freshness.standing(later(64_999)), Standing::Stale);
-        assert_eq!(freshness.standing(later(65_000)), Standing::Lapsed);
+        assert_eq!(freshness.permitted(later(4999)), Permitted::Fresh);
+        assert_eq!(freshness.permitted(later(5000)), Permitted::Stale);
+        assert_eq!(freshness.permitted(later(64_999)), Permitted::Stale);
+        assert_eq!(freshness.permitted(later(65_000)), Permitted::Lapsed);
         freshness.grant(later(65_000), 5000);
-        assert_eq!(freshness.standing(later(65_001)), Standing::Fresh);
+        assert_eq!(freshness.permitted(later(65_001)), Permitted::Fresh);
     }
 
     #[test]
     fn nothing_is_granted_at_first() {
-        assert_eq!(Freshness::default().standing(START), Standing::Never);
+        assert_eq!(Freshness::default().permitted(START), Permitted::Never);
     }
 
     #[test]
     fn grace_may_be_nothing_or_unbounded() {
-        assert_eq!(granted(StaleGrace::Bounded(Duration::ZERO)).standing(later(5000)), Standing::Lapsed);
-        assert_eq!(granted(StaleGrace::Never).standing(later(u64::MAX / 4)), Standing::Stale);
+        assert_eq!(granted(StaleGrace::Bounded(Duration::ZERO)).permitted(later(5000)), Permitted::Lapsed);
+        assert_eq!(granted(StaleGrace::Never).permitted(later(u64::MAX / 4)), Permitted::Stale);
     }
 
     #[test]
     fn a_paused_machine_is_stale_by_its_wall_clock() {
         let freshness = granted(StaleGrace::Bounded(Duration::from_secs(60)));
         let resumed = |pause| Now { wall: later(100).wall + pause, ..later(100) };
-        assert_eq!(freshness.standing(resumed(900)), Standing::Fresh);
-        assert_eq!(freshness.standing(resumed(10_000)), Standing::Stale);
-        assert_eq!(freshness.standing(resumed(70_000)), Standing::Lapsed);
+        assert_eq!(freshness.permitted(resumed(900)), Permitted::Fresh);
+        assert_eq!(freshness.permitted(resumed(10_000)), Permitted::Stale);
+        assert_eq!(freshness.permitted(resumed(70_000)), Permitted::Lapsed);
         // The grant of a renewal sent before the pause does not help; one sent after it does.
         freshness.grant(later(50), 5000);
-        assert_eq!(freshness.standing(resumed(10_000)), Standing::Stale);
+        assert_eq!(freshness.permitted(resumed(10_000)), Permitted::Stale);
         freshness.grant(resumed(10_000), 5000);
-        assert_eq!(freshness.standing(resumed(10_000)), Standing::Fresh);
+        assert_eq!(freshness.permitted(resumed(10_000)), Permitted::Fresh);
     }
 
     #[test]
     fn a_wall_clock_set_back_is_stale_until_the_next_grant() {
         let freshness = granted(StaleGrace::Bounded(Duration::from_secs(60)));
         let back = Now { wall: START.wall - 20_000, ..later(100) };
-        assert_eq!(freshness.standing(back), Standing::Stale);
+        assert_eq!(freshness.permitted(back), Permitted::Stale);
         freshness.grant(back, 5000);
-        assert_eq!(freshness.standing(back), Standing::Fresh);
+        assert_eq!(freshness.permitted(back), Permitted::Fresh);
     }
 
     #[test]
@@ -149,6 +164,6 @@ mod tests {
         let freshness = granted(StaleGrace::Never);
         freshness.grant(later(2000), 5000);
         freshness.grant(later(1000), 5000);
-        assert_eq!(freshness.standing(later(6500)), Standing::Fresh);
+        assert_eq!(freshness.permitted(later(6500)), Permitted::Fresh);
     }
 }

@@ -1,10 +1,12 @@
 //! Where each node stands towards a revision.
-use super::leases::{Leases, Node};
-use super::{Cut, Grace, Moment};
+use revoq_credentials::StaleGrace;
+
+use crate::leases::{Leases, Node};
+use crate::{Cut, Moment};
 
 /// Where a node stands towards a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub enum Standing {
     /// Neither acknowledged nor expired.
     Waiting {
         /// When this changes by itself.
@@ -26,26 +28,26 @@ pub(crate) enum Standing {
 
 /// One node's line of a fence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NodeStanding {
+pub struct NodeStanding {
     /// Which node.
-    pub(crate) node: u64,
+    pub node: u64,
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// Where it stands.
-    pub(crate) standing: Standing,
+    pub standing: Standing,
     /// What the revision cut there.
-    pub(crate) cut: Option<Cut>,
+    pub cut: Option<Cut>,
     /// When its ack came.
-    pub(crate) received: Option<Moment>,
+    pub received: Option<Moment>,
 }
 
 /// What a fence still waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Waiting {
+pub struct Waiting {
     /// So many nodes.
-    pub(crate) nodes: usize,
+    pub nodes: usize,
     /// The first of them changes by itself then.
-    pub(crate) next: Option<Moment>,
+    pub next: Option<Moment>,
 }
 
 impl Leases {
@@ -53,7 +55,7 @@ impl Leases {
     ///
     /// `revision` is the one asked for; `target` is the last revision up to it that has an event, whose ack
     /// suffices.
-    pub(crate) fn fence(&self, now: Moment, target: u64, revision: u64) -> Vec<NodeStanding> {
+    pub fn fence(&self, now: Moment, target: u64, revision: u64) -> Vec<NodeStanding> {
         let line = |(&node, known): (&u64, &Node)| NodeStanding {
             node,
             name: known.name.clone(),
@@ -65,7 +67,7 @@ impl Leases {
     }
 
     /// What the fence of `target` still waits for: nothing, when it is complete.
-    pub(crate) fn waiting(&self, now: Moment, target: u64) -> Waiting {
+    pub fn waiting(&self, now: Moment, target: u64) -> Waiting {
         let mut waiting = Waiting::default();
         for node in self.nodes.values() {
             if let Standing::Waiting { until } = self.standing(node, target, now) {
@@ -76,14 +78,14 @@ impl Leases {
         waiting
     }
 
-    pub(super) fn standing(&self, node: &Node, target: u64, now: Moment) -> Standing {
+    pub(crate) fn standing(&self, node: &Node, target: u64, now: Moment) -> Standing {
         let mut waiting = None;
         let mut unconfirmed = None;
         let mut fenced = None;
         for (lease_end, grace) in self.holds(node, target) {
             let (end, state) = match grace {
-                Grace::Bounded(grace) => (lease_end + with_drift(grace), &mut fenced),
-                Grace::Never => (lease_end, &mut unconfirmed),
+                StaleGrace::Bounded(grace) => (lease_end + with_drift(grace), &mut fenced),
+                StaleGrace::Never => (lease_end, &mut unconfirmed),
             };
             let state = if now < end { &mut waiting } else { state };
             *state = (*state).max(Some(end));
@@ -99,7 +101,7 @@ impl Leases {
 
     /// Each lease under which a process of `node` may serve with a view that lacks `target`: its end, and the
     /// grace that follows.
-    fn holds(&self, node: &Node, target: u64) -> impl Iterator<Item = (Moment, Grace)> {
+    fn holds(&self, node: &Node, target: u64) -> impl Iterator<Item = (Moment, StaleGrace)> {
         let presumed = self.presumed_lease_end(node).map(|end| (end, self.terms.grace(0)));
         let processes = node.incarnations.iter().flat_map(move |process| {
             let grace = self.terms.grace(process.acknowledged);
@@ -111,5 +113,5 @@ impl Leases {
 
 /// The constant part of the margin is in the lease's end.
 fn with_drift(grace: std::time::Duration) -> std::time::Duration {
-    grace.saturating_add(grace / super::DRIFT_PART)
+    grace.saturating_add(grace / crate::DRIFT_PART)
 }
