@@ -6,6 +6,7 @@ mod command_line;
 mod cut;
 mod load;
 mod processes;
+mod races;
 mod restart;
 mod selectors;
 mod sessions;

@@ -151,6 +151,12 @@ impl Client {
         packet.context("the stream ended")
     }
 
+    /// The next packet, or `None` if the broker ends the session, by a reset or otherwise.
+    pub async fn receive_or_end(&mut self) -> Result<Option<Packet>> {
+        let read = tokio::time::timeout(ANSWERS_WITHIN, self.read()).await;
+        Ok(read.context("neither a packet nor the end came")?.unwrap_or(None))
+    }
+
     /// Subscribes at QoS 1 and waits for SUBACK.
     pub async fn subscribe(&mut self, filter: &str) -> Result<()> {
         let packet_id = self.next_id();

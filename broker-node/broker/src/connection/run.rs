@@ -137,15 +137,18 @@ impl Connection {
     }
 
     fn carry_out(&mut self, now: Now, output: Output) -> Option<Event> {
+        // Before each packet and by a new reading of the clock: a read may bring hundreds, and the process may have been
+        // stopped between two of them for longer than lease and grace.
+        if matches!(output, Output::Publish { .. })
+            && let Some(why) = self.shut_by(clock::now())
+        {
+            return Some(Event::Shut(why));
+        }
         let tick = clock::tick(now);
         match (output, &mut self.attached) {
             (Output::Connect(request), _) => return Some(Event::Connect(request)),
             (Output::Closed(reason), _) => return Some(Event::Closed(reason)),
-            (Output::Publish { message, token }, Some(Attached { registered, subscriptions })) => {
-                // Before each packet, and not only before each read: a read may bring hundreds.
-                if let Some(why) = registered.entry().gate.shut_by() {
-                    return Some(Event::Shut(why));
-                }
+            (Output::Publish { message, token }, Some(Attached { subscriptions, .. })) => {
                 let matched = subscriptions.publish(&self.node, &message);
                 if let Some(token) = token {
                     self.session.handle_published(tick, token, matched);
@@ -178,7 +181,7 @@ impl Connection {
             if self.unwritten.is_empty() {
                 break;
             }
-            if self.attached.as_ref().is_some_and(|attached| !attached.registered.entry().gate.is_open()) {
+            if self.shut_by(clock::now()).is_some() {
                 // The next round says why.
                 return Ok(true);
             }
