@@ -84,7 +84,7 @@ fn a_lease_blocks_until_it_and_its_grace_are_over() {
     let end = s(1) + GRACE_END;
     assert!(matches!(standing(&leases, end - Duration::from_millis(1), 11), Standing::Waiting { .. }));
     assert_eq!(standing(&leases, end, 11), Standing::Fenced { since: Some(end) });
-    assert_eq!(leases.waiting(end, 11), fence::Waiting::default());
+    assert_eq!(leases.waiting(end, 11), Waiting::default());
 }
 
 #[test]
