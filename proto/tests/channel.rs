@@ -15,6 +15,7 @@ use tonic::transport::{Certificate, Channel, Server, ServerTlsConfig};
 use tonic::{Code, Request, Response, Status};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+const FROZEN_FOR: Duration = Duration::from_secs(3);
 
 /// A cluster authority.
 struct Pki(CertifiedIssuer<'static, KeyPair>);
@@ -44,6 +45,8 @@ enum Manner {
     Answer,
     Refuse(Code),
     Hang,
+    /// It answers nothing more, not even the transport's pings.
+    Freeze,
 }
 
 #[derive(Clone)]
@@ -63,6 +66,11 @@ impl Tenants for Replica {
             Manner::Answer => Ok(Response::new(v1::ChangeResponse { revision: 7 })),
             Manner::Refuse(code) => Err(Status::new(code, "so it is")),
             Manner::Hang => std::future::pending().await,
+            Manner::Freeze => {
+                // Its runtime has one thread.
+                std::thread::sleep(FROZEN_FOR);
+                Err(Status::aborted("too late"))
+            }
         }
     }
 
@@ -190,8 +198,27 @@ async fn die_during(persistence: Persistence) -> (Result<u64, Status>, usize) {
 async fn a_change_is_not_repeated_when_it_may_have_happened() {
     let (answer, repeated) = die_during(Persistence::CHANGE).await;
     let status = answer.expect_err("unknown");
-    assert!(!is_unsent(&status), "{status:?}");
+    assert!(status.code() == Code::Unknown && !is_unsent(&status), "{status:?}");
     assert_eq!(repeated, 0);
+}
+
+#[tokio::test]
+async fn a_change_at_a_replica_that_freezes_is_unknown() {
+    let pki = Pki::new();
+    let (first, second) = (Running::start(&pki, Manner::Freeze), Running::start(&pki, Manner::Answer));
+    let options = Options {
+        keep_alive_interval: Duration::from_millis(300),
+        keep_alive_timeout: Duration::from_millis(300),
+        ..Options::default()
+    };
+    let tls = Tls::from(pki.identity("administrator"));
+    let channel = ControlChannel::new(&[&first.address, &second.address], &tls, options);
+    let channel = channel.expect("good addresses");
+    // The transport calls it UNAVAILABLE, which a replica says when it has done nothing.
+    let status = channel.call(Persistence::CHANGE, create).await.expect_err("unknown");
+    assert_eq!(status.code(), Code::Unknown, "{status:?}");
+    assert!(status.message().contains(&first.address), "{status:?}");
+    assert_eq!((first.calls(), second.calls()), (1, 0));
 }
 
 #[tokio::test]

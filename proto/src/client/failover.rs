@@ -149,7 +149,8 @@ impl ControlChannel {
     /// Makes a call at the preferred replica, and at the next ones while they do not answer.
     ///
     /// # Errors
-    /// The status of the replica that answered; `UNAVAILABLE` naming each address when none did.
+    /// The status of the replica that answered; `UNAVAILABLE` naming each address when none did; `UNKNOWN` when the
+    /// connection broke after a request had left that is not sent again.
     pub async fn call<T, F, R>(&self, persistence: Persistence, mut request: F) -> Result<T, Status>
     where
         F: FnMut(Channel) -> R,
@@ -166,6 +167,10 @@ impl ControlChannel {
                         self.failed(address);
                         failures.push((address, status));
                     }
+                    Err(status) if status.source().is_some() => {
+                        self.failed(address);
+                        return Err(unknown(address, &status));
+                    }
                     answer => return answer,
                 }
             }
@@ -176,6 +181,13 @@ impl ControlChannel {
             pause = (pause * 2).min(ROUND_PAUSE_MAX);
         }
     }
+}
+
+/// The connection broke under the request. The code that the transport gives says how and not what it means: a peer
+/// that stopped answering is `UNAVAILABLE` there, which a replica says when it has done nothing.
+fn unknown(address: &str, status: &Status) -> Status {
+    let reason = reason(status);
+    Status::unknown(format!("{address}: {reason}; the change may have happened: read before you try again"))
 }
 
 /// One status for all, with each replica's own words. Whatever they failed with, nothing was changed: a request
