@@ -88,7 +88,10 @@ impl Api {
         })?;
         let outcome = self.change(&actor, operation(Fingerprint::of(&certificates[0]))).await?;
         let node = outcome.node.ok_or_else(|| Error::corrupt("the outcome of a join", "it has no node"))?;
-        let reader = self.read().await?;
+        // The token is used: whoever hears that nothing happened would try it again.
+        let reader = self.read().await.map_err(|error| {
+            Error::Consensus(revoq_consensus::Error::Unknown(format!("node {node} has joined, but: {error}")))
+        })?;
         self.joined(
             &reader,
             kind,
