@@ -91,7 +91,7 @@ impl Connection {
         });
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, now: Now) -> io::Result<Progress> {
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, now: Now) -> io::Result<Progress> {
         if !self.session.wants_bytes() {
             return Ok(false);
         }
@@ -114,7 +114,7 @@ impl Connection {
     }
 
     /// Feeds what was read, and does what the session says, until neither has anything more.
-    fn drain_outputs(&mut self, now: Now) -> Option<Event> {
+    pub(super) fn drain_outputs(&mut self, now: Now) -> Option<Event> {
         loop {
             if !self.unread.is_empty() {
                 self.session.handle_bytes(clock::tick(now), &mut self.unread);
@@ -171,7 +171,7 @@ impl Connection {
         None
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<Progress> {
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<Progress> {
         let mut progress = false;
         loop {
             if self.unwritten.is_empty() {

@@ -4,3 +4,4 @@ mod bench;
 mod cuts;
 mod handshakes;
 mod messages;
+mod stopped;
