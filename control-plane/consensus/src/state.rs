@@ -227,6 +227,7 @@ impl<M: Machine> RaftStateMachine<Types> for StateMachine<M> {
         });
         self.standing = installed.await.map_err(io::Error::other)??;
         self.membership = meta.last_membership.clone();
+        tracing::info!(revision = self.standing.index(), "the state is that of a snapshot now");
         self.machinery.moved(self.standing.clone());
         self.machine.restored(self.standing.index());
         Ok(())
