@@ -8,7 +8,7 @@ use revoq_proto::v1::devices_client::DevicesClient;
 use revoq_proto::v1::selector::Selector;
 use revoq_proto::v1::{self, Transition};
 use revoq_tests::Lab;
-use revoq_tests::lab::TENANT;
+use revoq_tests::access::TENANT;
 use revoq_tests::process::run_with;
 use tokio::process::Command;
 use tonic::{Code, Status};

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use revoq_proto::v1::devices_client::DevicesClient;
 use revoq_proto::v1::selector::Selector;
 use revoq_proto::v1::{self, Transition};
-use revoq_tests::lab::{AUTHORITY, TENANT};
+use revoq_tests::access::{AUTHORITY, TENANT};
 use revoq_tests::{Client, Device, End, Lab};
 
 /// Two devices that the selector means, one that it does not, each connected to both brokers.

@@ -1,11 +1,21 @@
-//! What the tests share: clusters, an MQTT client that shows what the wire says, programs that we did not write, and
-//! predicates with a time limit.
+//! What the tests share: clusters within the test's process, clusters of real processes on hosts of their own, an MQTT
+//! client that shows what the wire says, programs that we did not write, and predicates with a time limit.
 
+pub mod access;
+pub mod daemon;
+pub mod disk;
+pub mod fleet;
+pub mod hosts;
+pub mod http;
 pub mod lab;
 pub mod mqtt;
 pub mod process;
 pub mod wait;
 
-pub use lab::{Device, Lab};
+pub use access::{Access, Device};
+pub use daemon::Daemon;
+pub use fleet::{Fleet, Plan};
+pub use hosts::{Host, Hosts};
+pub use lab::Lab;
 pub use mqtt::{Client, End, Leaf, Refused};
 pub use wait::until;

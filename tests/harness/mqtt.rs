@@ -53,6 +53,19 @@ pub fn tls(
     }))
 }
 
+/// PUBLISH: with a packet identifier at QoS 1, without one at QoS 0.
+pub fn message(topic: &str, payload: &str, packet_id: Option<PacketId>) -> Result<Packet> {
+    Ok(Packet::Publish(Publish {
+        dup: false,
+        qos: if packet_id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce },
+        retain: false,
+        topic: topic.parse::<Topic>()?,
+        packet_id,
+        properties: PublishProperties::default(),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+    }))
+}
+
 /// Why a client is not let in.
 #[derive(Debug)]
 pub enum Refused {
@@ -126,8 +139,15 @@ impl Client {
 
     /// Sends a packet.
     pub async fn send(&mut self, packet: &Packet) -> std::io::Result<()> {
+        self.send_all(std::slice::from_ref(packet)).await
+    }
+
+    /// Sends packets in one piece.
+    pub async fn send_all(&mut self, packets: &[Packet]) -> std::io::Result<()> {
         let mut out = BytesMut::new();
-        encode(packet, self.version, &mut out).map_err(std::io::Error::other)?;
+        for packet in packets {
+            encode(packet, self.version, &mut out).map_err(std::io::Error::other)?;
+        }
         self.stream.write_all(&out).await?;
         self.stream.flush().await
     }
@@ -159,8 +179,13 @@ impl Client {
 
     /// Subscribes at QoS 1 and waits for SUBACK.
     pub async fn subscribe(&mut self, filter: &str) -> Result<()> {
+        self.subscribe_at(filter, QoS::AtLeastOnce).await
+    }
+
+    /// Subscribes and waits for SUBACK.
+    pub async fn subscribe_at(&mut self, filter: &str, qos: QoS) -> Result<()> {
         let packet_id = self.next_id();
-        let options = SubscribeOptions { qos: QoS::AtLeastOnce, ..SubscribeOptions::default() };
+        let options = SubscribeOptions { qos, ..SubscribeOptions::default() };
         let subscriptions = vec![Subscription { filter: filter.parse::<TopicFilter>()?, options }];
         let subscribe = Subscribe {
             packet_id,
@@ -178,16 +203,7 @@ impl Client {
     /// Publishes at QoS 1 and returns its packet identifier, without waiting for PUBACK.
     pub async fn publish(&mut self, topic: &str, payload: &str) -> Result<PacketId> {
         let packet_id = self.next_id();
-        let publish = Publish {
-            dup: false,
-            qos: QoS::AtLeastOnce,
-            retain: false,
-            topic: topic.parse::<Topic>()?,
-            packet_id: Some(packet_id),
-            properties: PublishProperties::default(),
-            payload: Bytes::copy_from_slice(payload.as_bytes()),
-        };
-        self.send(&Packet::Publish(publish)).await?;
+        self.send(&message(topic, payload, Some(packet_id))?).await?;
         Ok(packet_id)
     }
 
@@ -216,17 +232,22 @@ impl Client {
     }
 
     /// Waits until the broker ends the session.
-    pub async fn ended(mut self) -> Result<End> {
-        let listen = async {
-            let mut end = End::Silent;
-            while let Ok(Some(packet)) = self.read().await {
-                if let Packet::Disconnect(Disconnect { reason, .. }) = packet {
-                    end = End::Disconnect(reason);
-                }
-            }
-            end
-        };
+    pub async fn ended(self) -> Result<End> {
+        let listen = self.listen(|_| ());
         tokio::time::timeout(ANSWERS_WITHIN, listen).await.context("the session did not end")
+    }
+
+    /// Gives each message to `each` until the broker ends the session. Acknowledges none.
+    pub async fn listen(mut self, mut each: impl FnMut(Publish)) -> End {
+        let mut end = End::Silent;
+        while let Ok(Some(packet)) = self.read().await {
+            match packet {
+                Packet::Publish(publish) => each(publish),
+                Packet::Disconnect(Disconnect { reason, .. }) => end = End::Disconnect(reason),
+                _ => {}
+            }
+        }
+        end
     }
 
     /// The bare connection, for tests that misbehave.
