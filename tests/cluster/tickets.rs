@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use revoq_mqtt::Version;
 use revoq_proto::v1::selector::Selector;
 use revoq_proto::v1::{AuthorityName, Transition};
-use revoq_tests::lab::TENANT;
+use revoq_tests::access::TENANT;
 use revoq_tests::{Client, Lab, mqtt, until};
 use rustls::{ClientConfig, SupportedProtocolVersion};
 
