@@ -106,6 +106,14 @@ pub enum Error {
         /// How many there are.
         nodes: usize,
     },
+    /// The change is made, and no replica tells whether it is confirmed.
+    #[error("revision {revision} is committed, but its fence cannot be followed: {}", status_text(.status))]
+    Unwatched {
+        /// The change.
+        revision: u64,
+        /// Why.
+        status: Box<Status>,
+    },
     /// The audit log was tampered with, or is incomplete.
     #[error("the audit log does not verify: {0}")]
     Audit(String),
@@ -147,7 +155,7 @@ impl Error {
             Error::Context { .. } | Error::File { .. } | Error::Answer(_) => exit::FAILURE,
             Error::Status(status) => status_exit_code(status.code()),
             Error::NotFound { .. } => exit::NOT_FOUND,
-            Error::Unconfirmed { .. } => exit::UNCONFIRMED,
+            Error::Unconfirmed { .. } | Error::Unwatched { .. } => exit::UNCONFIRMED,
             Error::Audit(_) => exit::AUDIT,
             Error::Declined => exit::REFUSED,
             Error::Output(_) => exit::FAILURE,
@@ -161,7 +169,7 @@ impl Error {
             Error::Context { remedy, .. } => remedy.as_str(),
             Error::NotFound { remedy, .. } => remedy,
             Error::Status(status) => return status_remedy(status.code()).map(str::to_owned),
-            Error::Unconfirmed { revision, .. } => {
+            Error::Unconfirmed { revision, .. } | Error::Unwatched { revision, .. } => {
                 return Some(format!(
                     "`revoqctl cluster fence {revision}` waits on; `revoqctl cluster nodes` shows who is cut off"
                 ));
@@ -249,6 +257,8 @@ mod tests {
             assert_eq!(Error::from(Status::new(code, "x")).exit_code(), expected, "{code:?}");
         }
         assert_eq!(Error::Unconfirmed { revision: 1, unconfirmed: 1, nodes: 2 }.exit_code(), 7);
+        let status = Box::new(Status::unavailable("x"));
+        assert_eq!(Error::Unwatched { revision: 1, status }.exit_code(), 7, "the change is made");
         assert_eq!(Error::Audit(String::new()).exit_code(), 9);
     }
 

@@ -29,15 +29,19 @@ pub struct WaitArgs {
 }
 
 impl WaitArgs {
-    /// The fence of a revision, where it is asked for.
+    /// The fence of a change that is made, where it is asked for.
     ///
     /// # Errors
-    /// Those of [`wait`].
+    /// [`Error::Unwatched`]: whatever becomes of the waiting, the change stands.
     pub async fn run(&self, api: &Api, revision: u64) -> Result<Option<Fence>, Error> {
         if !self.wait {
             return Ok(None);
         }
-        wait(api, revision, self.wait_timeout).await.map(Some)
+        match wait(api, revision, self.wait_timeout).await {
+            Ok(fence) => Ok(Some(fence)),
+            Err(Error::Status(status)) => Err(Error::Unwatched { revision, status }),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -47,7 +47,7 @@ pub struct RevocationArgs {
 /// Asks for the transition, waits where that is wanted, and shows what came of it.
 ///
 /// # Errors
-/// [`Error::Status`], [`Error::Declined`], [`Error::Unconfirmed`].
+/// [`Error::Status`], [`Error::Declined`], [`Error::Unconfirmed`], [`Error::Unwatched`].
 pub async fn run(
     app: &mut App<'_>,
     selector: &Selector,

@@ -79,13 +79,25 @@ async fn a_fence_that_breaks_off_goes_on_elsewhere() {
     assert!(out.contains("broker-1  confirmed"), "{out}");
 }
 
+/// An exit code that says that nothing was changed would be wrong.
 #[tokio::test]
 async fn the_change_is_shown_even_if_the_waiting_fails() {
-    let fence = vec![Err(Status::permission_denied("not for auditors"))];
-    let lab = Lab::start([Script { fence, ..Script::default() }]).await;
-    let done = lab.ctl("device suspend pump --wait").await;
-    assert_eq!(done.code, 5, "{done:?}");
-    assert!(done.out.contains("revision 18"), "{done:?}");
+    for (status, text) in [
+        (Status::permission_denied("not for auditors"), "permission denied: not for auditors"),
+        (Status::unavailable("nobody leads"), "control plane unavailable: nobody leads"),
+    ] {
+        let lab = Lab::start([Script { fence: vec![Err(status)], ..Script::default() }]).await;
+        for line in ["device suspend pump --wait", "setting set lease 7s --wait"] {
+            let done = lab.ctl(&format!("--timeout 300ms {line}")).await;
+            assert_eq!(done.code, 7, "{done:?}");
+            assert!(done.out.contains("revision 18"), "{done:?}");
+            let expected = format!("revision 18 is committed, but its fence cannot be followed: {text}");
+            assert!(done.notes.contains(&expected), "{done:?}");
+            assert!(done.notes.contains("revoqctl cluster fence 18"), "{done:?}");
+        }
+        let done = lab.ctl("--timeout 300ms cluster fence 18").await;
+        assert!([5, 6].contains(&done.code), "nothing was changed here: {done:?}");
+    }
 }
 
 #[tokio::test]
