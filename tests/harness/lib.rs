@@ -1,10 +1,12 @@
 //! What the tests share: clusters within the test's process, clusters of real processes on hosts of their own, an MQTT
-//! client that shows what the wire says, programs that we did not write, and predicates with a time limit.
+//! client that shows what the wire says, programs that we did not write, predicates with a time
+//! limit; and a check of what was answered.
 
 pub mod access;
 pub mod daemon;
 pub mod disk;
 pub mod fleet;
+pub mod history;
 pub mod hosts;
 pub mod http;
 pub mod lab;
