@@ -61,6 +61,7 @@ pub(crate) fn found(
             address: Some(member.address.clone()),
             fingerprint: replica.fingerprint(),
             joined: now,
+            revision: None,
         },
         administrator: Administrator {
             name: ADMINISTRATOR.parse()?,

@@ -223,6 +223,9 @@ pub struct Node {
     /// When it joined.
     #[n(5)]
     pub joined: Millis,
+    /// The revision at which it joined: a broker node has no older view. Absent where that was not noted.
+    #[n(6)]
+    pub revision: Option<Revision>,
 }
 
 /// What an administrator may do.

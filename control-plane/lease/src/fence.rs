@@ -102,9 +102,9 @@ impl Leases {
     /// Each lease under which a process of `node` may serve with a view that lacks `target`: its end, and the
     /// grace that follows.
     fn holds(&self, node: &Node, target: u64) -> impl Iterator<Item = (Moment, StaleGrace)> {
-        let presumed = self.presumed_lease_end(node).map(|end| (end, self.terms.grace(0)));
+        let presumed = self.presumed_lease_end(node).map(|end| (end, self.terms.grace(node.joined)));
         let processes = node.incarnations.iter().flat_map(move |process| {
-            let grace = self.terms.grace(process.acknowledged);
+            let grace = self.terms.grace(process.acknowledged.max(node.joined));
             process.lease_ends(target).map(move |end| (end, grace))
         });
         presumed.into_iter().chain(processes)

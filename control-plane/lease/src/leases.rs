@@ -18,6 +18,9 @@ pub struct NodeRow {
     pub node: u64,
     /// Its name.
     pub name: String,
+    /// The revision at which it joined; 0 where that is not known. None of its processes serves with an older view:
+    /// each waits for its first grant, which comes after every event up to a commit that has the row.
+    pub joined: u64,
 }
 
 /// A broker's `Renew`, as it reaches the leader.
@@ -86,6 +89,8 @@ pub enum Refused {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) name: String,
+    /// As in its row.
+    pub(crate) joined: u64,
     /// An earlier leader may have granted it a lease, to a process and from a revision that we do not know.
     pub(crate) presumed: bool,
     /// Its row is gone; it is remembered as long as it may serve.
@@ -193,6 +198,7 @@ impl Leases {
             gone.remove(&row.node);
             let node = self.nodes.entry(row.node).or_insert_with(|| Node {
                 name: String::new(),
+                joined: row.joined,
                 presumed: !settled,
                 removed: None,
                 since: now,

@@ -18,7 +18,7 @@ fn s(seconds: u64) -> Moment {
 }
 
 fn row(node: u64) -> NodeRow {
-    NodeRow { node, name: format!("broker-{node}") }
+    NodeRow { node, name: format!("broker-{node}"), joined: 0 }
 }
 
 fn renewal(process: u8, sequence: u64) -> Renewal {
@@ -190,6 +190,18 @@ fn a_new_leader_presumes_the_longest_lease_that_may_still_run() {
     leases.rows(s(100), 20, [row(NODE)]);
     let Standing::Waiting { until } = standing(&leases, s(101), 20) else { panic!("presumed") };
     assert!(until > s(170), "60 s of lease and 10 s of grace: {until:?}");
+}
+
+#[test]
+fn a_new_leader_presumes_no_grace_that_ended_before_the_node_joined() {
+    let mut leases = Leases::new(TERMS);
+    leases.set_terms(s(0), 5, Terms { grace: StaleGrace::Bounded(Duration::ZERO), ..TERMS });
+    leases.elected(s(1), 1);
+    leases.led(10);
+    leases.rows(s(1), 10, [NodeRow { joined: 4, ..row(1) }, NodeRow { joined: 5, ..row(2) }]);
+    let lines = leases.fence(s(1), 11, 11);
+    assert_eq!(lines[0].standing, Standing::Waiting { until: s(1) + GRACE_END }, "its view may be older");
+    assert_eq!(lines[1].standing, Standing::Waiting { until: s(1) + LEASE_END });
 }
 
 #[test]

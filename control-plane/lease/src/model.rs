@@ -32,6 +32,8 @@ pub(super) enum Fault {
     LateDeposed,
     /// The leader forgets the terms that brokers with an old view go by.
     TermsForgotten,
+    /// A row says that its node joined later than it did.
+    JoinedTooLate,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +44,8 @@ pub(super) enum Action {
     Apply(usize),
     Elect(usize),
     Restart(usize),
+    /// A broker joins that was not there.
+    Join(usize),
     Events(usize, u8),
     Renew(usize),
     Acknowledge(usize),
@@ -67,6 +71,7 @@ pub(super) fn actions() -> impl Strategy<Value = Vec<Action>> {
         3 => replica().prop_map(Action::Apply),
         1 => replica().prop_map(Action::Elect),
         1 => broker().prop_map(Action::Restart),
+        2 => broker().prop_map(Action::Join),
         3 => (broker(), any::<u8>()).prop_map(|(b, n)| Action::Events(b, n)),
         4 => broker().prop_map(Action::Renew),
         3 => broker().prop_map(Action::Acknowledge),
@@ -98,6 +103,8 @@ impl Clock {
 #[derive(Debug)]
 struct Broker {
     clock: Clock,
+    /// The revision of its row. The first broker is there from the beginning.
+    joined: Option<u64>,
     incarnation: u8,
     view: u64,
     sequence: u64,
@@ -154,6 +161,7 @@ impl World {
         let slow = if fault == Fault::SlowClock { 800 } else { 996 };
         let broker = |n: usize| Broker {
             clock: clock(n, if n == 0 { slow } else { 1_004 }),
+            joined: (n == 0).then_some(1),
             incarnation: 0,
             view: 0,
             sequence: 0,
@@ -202,6 +210,7 @@ impl World {
                 (broker.incarnation, broker.view, broker.sequence) = (broker.incarnation + 1, 0, 0);
                 (broker.sent, broker.fresh_until) = (Vec::new(), None);
             }
+            Action::Join(broker) => self.join(broker),
             Action::Events(broker, n) => {
                 let upto = 1 + u64::from(n) % self.commit();
                 let broker = &mut self.brokers[broker];
@@ -237,7 +246,12 @@ impl World {
                 replica.leases.terms = super::terms::TermsHistory::new(terms);
             }
         }
-        let rows = (0..BROKERS as u64).map(|node| NodeRow { node, name: node.to_string() });
+        let late = if self.fault == Fault::JoinedTooLate { 20 } else { 0 };
+        let row = |(node, broker): (usize, &Broker)| {
+            let joined = broker.joined.filter(|joined| *joined <= replica.applied)?;
+            Some(NodeRow { node: node as u64, name: node.to_string(), joined: joined + late })
+        };
+        let rows: Vec<NodeRow> = self.brokers.iter().enumerate().filter_map(row).collect();
         replica.leases.rows(now, replica.applied, rows);
     }
 
@@ -252,6 +266,13 @@ impl World {
         elected.leases.elected(now, self.term);
         if self.fault == Fault::NothingPresumed {
             elected.leases.nodes.values_mut().for_each(|node| node.presumed = false);
+        }
+    }
+
+    fn join(&mut self, number: usize) {
+        if self.leader.is_some() && self.brokers[number].joined.is_none() {
+            self.append(self.terms_at(self.commit()));
+            self.brokers[number].joined = Some(self.commit());
         }
     }
 

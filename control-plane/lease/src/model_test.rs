@@ -46,6 +46,7 @@ fn each_fault_is_found() {
         Fault::SlowClock,
         Fault::LateDeposed,
         Fault::TermsForgotten,
+        Fault::JoinedTooLate,
     ];
     for fault in faults {
         let outcome = runner(40_000).run(&actions(), |actions| walk(fault, &actions).map(|_| ()));

@@ -84,9 +84,9 @@ impl Leases {
             StaleGrace::Bounded(grace) => Some(end + with_margin(grace)),
             StaleGrace::Never => None,
         };
-        let presumed = self.presumed_lease_end(node).map(|end| grace_end(end, self.terms.grace(0)));
+        let presumed = self.presumed_lease_end(node).map(|end| grace_end(end, self.terms.grace(node.joined)));
         let processes = node.incarnations.iter().flat_map(|process| {
-            let grace = self.terms.grace(process.acknowledged);
+            let grace = self.terms.grace(process.acknowledged.max(node.joined));
             process.lease_ends(u64::MAX).map(move |end| grace_end(end, grace))
         });
         presumed.into_iter().chain(processes).try_fold(node.since, |latest, end| Some(latest.max(end?)))

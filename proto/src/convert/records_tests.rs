@@ -112,6 +112,7 @@ fn nodes_have_their_address_only_where_they_have_one() {
         address: None,
         fingerprint: Fingerprint([1; 32]),
         joined: Millis(4),
+        revision: None,
     };
     assert_eq!(v1::NodeStatus::from(&node).address, "");
     node.address = Some("10.0.0.1:9440".to_owned());

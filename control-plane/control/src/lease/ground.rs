@@ -35,7 +35,11 @@ impl Ground for Group<Credentials> {
     fn brokers(&self) -> Result<(u64, Vec<NodeRow>), Error> {
         let reader = self.reader()?;
         let rows = query::nodes(&reader)?.into_iter().filter(|node| node.kind == NodeKind::Broker);
-        let rows = rows.map(|node| NodeRow { node: node.id.0, name: node.name.to_string() });
+        let rows = rows.map(|node| NodeRow {
+            node: node.id.0,
+            name: node.name.to_string(),
+            joined: node.revision.map_or(0, |revision| revision.0),
+        });
         Ok((reader.applied(), rows.collect()))
     }
 

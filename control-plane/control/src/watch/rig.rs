@@ -78,7 +78,7 @@ impl Stored for TestGround {
 #[tonic::async_trait]
 impl Ground for TestGround {
     fn brokers(&self) -> Result<(u64, Vec<NodeRow>), Error> {
-        let row = NodeRow { node: NODE.0, name: "broker".to_owned() };
+        let row = NodeRow { node: NODE.0, name: "broker".to_owned(), joined: 0 };
         Ok((self.applied.load(Ordering::SeqCst), vec![row]))
     }
 

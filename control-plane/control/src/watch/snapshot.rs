@@ -128,6 +128,7 @@ mod tests {
                 address: Some("localhost:1".to_owned()),
                 fingerprint: Fingerprint([1; 32]),
                 joined: Millis(1),
+                revision: None,
             },
             administrator: Administrator {
                 name: "admin".parse().expect("a name"),

@@ -112,6 +112,7 @@ pub(super) fn join(transaction: &mut Transaction<'_>, hash: &[u8; 32], new: &New
         address: new.address.clone(),
         fingerprint: new.fingerprint,
         joined: transaction.time,
+        revision: Some(transaction.revision),
     };
     add_node(transaction, &node)?;
     transaction.entries.push(Draft {

@@ -162,6 +162,7 @@ pub(crate) fn initialize() -> Operation {
             address: Some("127.0.0.1:7000".to_owned()),
             fingerprint: Fingerprint([1; 32]),
             joined: START,
+            revision: None,
         },
         administrator: administrator("root", Role::Administrator, 1),
         ticket_keys: SealedTicketKeys(vec![3]),
