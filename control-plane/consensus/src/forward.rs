@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use crate::Error;
 use crate::channels::{CallError, Lane};
 use crate::config::{COMMAND_SIZE_MAX, LEADERLESS_PATIENCE, PROPOSE_TIMEOUT};
-use crate::group::{Group, Proposed};
+use crate::group::{Group, Proof, Proposed};
 use crate::machine::Machine;
 use crate::types::{Blob, Types, decode};
 
@@ -48,19 +48,26 @@ impl<M: Machine> Group<M> {
     /// # Errors
     /// No leader could prove itself, or the local state does not come that far in time.
     pub async fn read_barrier(&self) -> Result<u64, Error> {
-        let here = || self.prove_leadership();
+        let here = || self.read_index();
         let index = self.at_leader(here, Kind::ReadIndex, Vec::new, self.config().election_max).await?;
         self.wait_applied(index, PROPOSE_TIMEOUT).await?;
         Ok(index)
     }
 
-    /// On the leader: a quorum says so, after this call began. Returns the index up to which everything is committed.
+    pub(crate) async fn read_index(&self) -> Result<u64, Error> {
+        Ok(self.prove_leadership().await?.index)
+    }
+
+    /// On the leader: a quorum says so, after this call began.
     ///
     /// # Errors
     /// [`Error::NotLeader`] elsewhere; [`Error::NoLeader`] if no quorum answers.
-    pub async fn prove_leadership(&self) -> Result<u64, Error> {
+    pub async fn prove_leadership(&self) -> Result<Proof, Error> {
         match self.raft().get_read_linearizer(ReadPolicy::ReadIndex).await {
-            Ok(linearizer) => Ok(linearizer.read_log_id().index()),
+            Ok(linearizer) => {
+                let read = linearizer.read_log_id();
+                Ok(Proof { term: read.committed_leader_id().term, index: read.index() })
+            }
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                 Err(Error::NotLeader { leader: forward.leader_id })
             }

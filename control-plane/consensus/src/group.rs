@@ -52,6 +52,15 @@ pub struct Proposed {
     pub response: Vec<u8>,
 }
 
+/// A quorum said that this replica leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// In this term. [`Leadership`] may not show it yet.
+    pub term: u64,
+    /// Everything is committed up to this index, which is at or after the first entry of the term.
+    pub index: u64,
+}
+
 /// Who leads, as far as this replica knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leadership {

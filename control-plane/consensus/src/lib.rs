@@ -37,7 +37,7 @@ mod types;
 pub use channels::{Dial, tune};
 pub use config::{COMMAND_SIZE_MAX, Config, MESSAGE_SIZE_MAX};
 pub use error::Error;
-pub use group::{Group, Leadership, Member, Proposed, Status};
+pub use group::{Group, Leadership, Member, Proof, Proposed, Status};
 pub use machine::{Applied, Machine};
 pub use reader::StateReader;
 pub use revoq_credentials::{ReadError, Reader, Write};

@@ -92,7 +92,7 @@ impl<M: Machine> Endpoint for Group<M> {
                 encode(&raft.handle_transfer_leader(question(&payload)?).await.map_err(stopped)?)
             }
             Kind::Propose => encode(&self.propose_here(payload).await),
-            Kind::ReadIndex => encode(&self.prove_leadership().await),
+            Kind::ReadIndex => encode(&self.read_index().await),
             Kind::Membership => encode(&self.change_here(question::<Change>(&payload)?).await),
             Kind::Unspecified => {
                 return Err(Status::unimplemented("a kind of call that this version does not know"));

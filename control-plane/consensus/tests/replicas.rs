@@ -117,7 +117,8 @@ async fn a_read_on_a_follower_sees_what_was_answered_elsewhere() -> Result<()> {
         }
     }
     let proof = replicas[at].run(|group| async move { group.prove_leadership().await }).await?;
-    ensure!(proof >= replicas[at].group.reader()?.applied());
+    ensure!(proof.index >= replicas[at].group.reader()?.applied());
+    ensure!(proof.term == replicas[at].group.status().term);
     let refused = replicas[(at + 1) % 3].run(|group| async move { group.prove_leadership().await }).await;
     ensure!(refused == Err(Error::NotLeader { leader: Some(replicas[at].node) }), "{refused:?}");
     Ok(())

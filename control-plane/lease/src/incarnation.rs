@@ -53,6 +53,17 @@ struct Unproven {
     lease: Duration,
 }
 
+/// What a renewal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Receipt {
+    /// It is to be proven.
+    New,
+    /// It waits for its proof already.
+    Repeated,
+    /// There are too many.
+    Refused,
+}
+
 #[derive(Clone, Debug)]
 struct Record {
     revision: u64,
@@ -92,16 +103,16 @@ impl Incarnation {
     }
 
     /// A `Renew` was received. It counts from now on, because from now on a grant may be on its way; whether
-    /// one is, and from which revision, the proof will say. False: it is refused.
-    pub(crate) fn renew(&mut self, now: Moment, sequence: u64, lease: Duration) -> bool {
+    /// one is, and from which revision, the proof will say.
+    pub(crate) fn renew(&mut self, now: Moment, sequence: u64, lease: Duration) -> Receipt {
         if self.unproven.iter().any(|waiting| waiting.sequence == sequence) {
-            return true;
+            return Receipt::Repeated;
         }
         if self.unproven.len() == UNPROVEN_MAX || self.holds.len() + self.unproven.len() >= HOLDS_MAX {
-            return false;
+            return Receipt::Refused;
         }
         self.unproven.push_back(Unproven { sequence, receipt: now, lease });
-        true
+        Receipt::New
     }
 
     /// The leadership was proven after that `Renew`, at `commit`. The lease to grant.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use revoq_credentials::StaleGrace;
 
-use crate::incarnation::{Hold, Incarnation};
+use crate::incarnation::{Hold, Incarnation, Receipt};
 use crate::terms::TermsHistory;
 use crate::{Cut, IncarnationId, Moment, Standing, Terms, with_margin};
 
@@ -60,6 +60,15 @@ pub struct Granted {
     pub commit: u64,
     /// From the sending of the `Renew`, on the broker's clock.
     pub lease: Duration,
+}
+
+/// A quorum said that this replica leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// In this term, which may be another than the one of the account: that hears of elections later.
+    pub term: u64,
+    /// The commit index, at or after the first entry of the term.
+    pub commit: u64,
 }
 
 /// Renewals that one proof of leadership serves.
@@ -257,11 +266,12 @@ impl Leases {
         if process.ended {
             return Err(Refused::Ended(renewal.node));
         }
-        if !process.renew(now, renewal.sequence, lease) {
-            return Err(Refused::TooMany(renewal.node));
-        }
-        if let Some(leading) = &mut self.leading {
-            leading.batch.push(renewal);
+        match process.renew(now, renewal.sequence, lease) {
+            Receipt::Refused => return Err(Refused::TooMany(renewal.node)),
+            // In one batch only. It would stay in a second one when the proof of the first failed and it is not
+            // counted any more; if it came yet again then, it would be granted by a proof that began before.
+            Receipt::Repeated => {}
+            Receipt::New => self.leading.iter_mut().for_each(|leading| leading.batch.push(renewal)),
         }
         Ok(())
     }
@@ -340,15 +350,19 @@ impl Leases {
         Some(Batch { term: leading.term, renewals: std::mem::take(&mut leading.batch) })
     }
 
-    /// The leadership was proven by a quorum that was asked after `begin_proof`; `commit` is the commit index.
-    pub fn proved(&mut self, batch: &Batch, commit: u64) -> Vec<Granted> {
+    /// The leadership was proven by a quorum that was asked after `begin_proof`.
+    pub fn proved(&mut self, batch: &Batch, proof: Proof) -> Vec<Granted> {
         if self.leading.as_ref().is_none_or(|leading| leading.term != batch.term) {
             return Vec::new();
         }
-        self.led(commit);
+        if proof.term != batch.term {
+            self.failed(batch);
+            return Vec::new();
+        }
+        self.led(proof);
         let grant = |renewal: &Renewal| {
-            let lease = self.process(renewal)?.grant(renewal.sequence, commit)?;
-            Some(Granted { renewal: *renewal, commit, lease })
+            let lease = self.process(renewal)?.grant(renewal.sequence, proof.commit)?;
+            Some(Granted { renewal: *renewal, commit: proof.commit, lease })
         };
         batch.renewals.iter().filter_map(grant).collect()
     }
@@ -362,11 +376,12 @@ impl Leases {
         }
     }
 
-    /// A proof of leadership in the present term gave the commit index `commit`.
-    pub fn led(&mut self, commit: u64) {
-        if let Some(leading) = &mut self.leading {
-            leading.floor.get_or_insert(commit);
-            leading.proven = leading.proven.max(commit);
+    /// The leadership was proven. A proof of another term says nothing here: between two terms of this replica others
+    /// may have granted leases.
+    pub fn led(&mut self, proof: Proof) {
+        if let Some(leading) = self.leading.as_mut().filter(|leading| leading.term == proof.term) {
+            leading.floor.get_or_insert(proof.commit);
+            leading.proven = leading.proven.max(proof.commit);
         }
     }
 

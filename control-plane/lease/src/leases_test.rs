@@ -40,17 +40,22 @@ fn ack(process: u8, revision: u64) -> Acknowledgement {
 fn leader() -> Leases {
     let mut leases = Leases::new(TERMS);
     leases.elected(s(0), 1);
-    leases.led(10);
+    leases.led(proof(1, 10));
     leases.rows(s(0), 10, []);
     assert!(leases.settled());
     leases.rows(s(0), 10, [row(NODE)]);
     leases
 }
 
+fn proof(term: u64, commit: u64) -> Proof {
+    Proof { term, commit }
+}
+
 fn granted(leases: &mut Leases, now: Moment, process: u8, sequence: u64, commit: u64) -> Vec<Granted> {
     leases.renew(now, renewal(process, sequence)).expect("it leads and knows the node");
     let batch = leases.begin_proof().expect("a renewal waits");
-    leases.proved(&batch, commit)
+    let term = leases.term().expect("it leads");
+    leases.proved(&batch, proof(term, commit))
 }
 
 fn standing(leases: &Leases, now: Moment, target: u64) -> Standing {
@@ -117,7 +122,44 @@ fn a_renewal_blocks_from_its_receipt_until_its_proof_fails() {
     assert!(leases.begin_proof().is_none(), "one proof for all");
     leases.failed(&batch);
     assert_eq!(standing(&leases, s(1), 11), Standing::Fenced { since: None });
-    assert!(leases.proved(&batch, 10).is_empty(), "too late");
+    assert!(leases.proved(&batch, proof(1, 10)).is_empty(), "too late");
+}
+
+#[test]
+fn a_renewal_that_comes_again_waits_for_one_proof_only() {
+    let mut leases = leader();
+    leases.renew(s(1), renewal(1, 1)).expect("taken");
+    let first = leases.begin_proof().expect("waits");
+    leases.renew(s(1), renewal(1, 1)).expect("it is known");
+    assert!(leases.begin_proof().is_none(), "it waits for its proof already");
+    leases.failed(&first);
+    // 11 is committed, and its fence complete. A proof that began before must not grant at 10.
+    assert_eq!(standing(&leases, s(1), 11), Standing::Fenced { since: None });
+    leases.renew(s(1), renewal(1, 1)).expect("taken anew");
+    let second = leases.begin_proof().expect("waits");
+    assert!(matches!(standing(&leases, s(1), 11), Standing::Waiting { .. }));
+    assert_eq!(leases.proved(&second, proof(1, 11)).len(), 1);
+}
+
+#[test]
+fn a_proof_of_another_term_says_nothing() {
+    let mut leases = leader();
+    // It was deposed, and leads again in term 3; the account has not heard. In term 2 others granted leases.
+    leases.renew(s(1), renewal(1, 1)).expect("taken");
+    let batch = leases.begin_proof().expect("waits");
+    assert!(leases.proved(&batch, proof(3, 30)).is_empty());
+    leases.led(proof(3, 30));
+    assert!(!leases.covers(20));
+    // Now it has; a proof of the first term comes late.
+    leases.elected(s(2), 3);
+    leases.led(proof(1, 10));
+    leases.rows(s(2), 10, [row(NODE)]);
+    assert!(!leases.settled(), "nodes may have joined in term 2");
+    leases.acknowledge(s(2), ack(1, 10));
+    assert!(matches!(standing(&leases, s(2), 5), Standing::Waiting { .. }), "presumed leased");
+    leases.led(proof(3, 30));
+    leases.rows(s(2), 30, [row(NODE), row(8)]);
+    assert!(leases.covers(30));
 }
 
 #[test]
@@ -153,7 +195,7 @@ fn a_new_leader_presumes_old_leases() {
     let mut leases = leader();
     leases.elected(s(100), 2);
     assert!(!leases.settled());
-    leases.led(20);
+    leases.led(proof(2, 20));
     assert!(!leases.covers(20));
     leases.rows(s(100), 19, [row(NODE), row(8)]);
     assert!(!leases.settled(), "rows of before the election");
@@ -186,7 +228,7 @@ fn a_new_leader_presumes_the_longest_lease_that_may_still_run() {
     let mut leases = Leases::new(Terms { lease: s(60), ..TERMS });
     leases.set_terms(s(99), 15, TERMS);
     leases.elected(s(100), 2);
-    leases.led(20);
+    leases.led(proof(2, 20));
     leases.rows(s(100), 20, [row(NODE)]);
     let Standing::Waiting { until } = standing(&leases, s(101), 20) else { panic!("presumed") };
     assert!(until > s(170), "60 s of lease and 10 s of grace: {until:?}");
@@ -269,7 +311,7 @@ fn a_removed_node_blocks_as_long_as_it_may_serve() {
     granted(&mut leases, s(1), 1, 1, 10);
     leases.rows(s(2), 12, []);
     leases.elected(s(3), 2);
-    leases.led(13);
+    leases.led(proof(2, 13));
     leases.rows(s(3), 13, []);
     assert_eq!(leases.waiting(s(4), 13).nodes, 1, "presumed, although its row is gone");
     leases.rows(s(20), 14, []);
@@ -288,7 +330,10 @@ fn only_a_leader_accounts() {
     let batch = leases.begin_proof().expect("waits");
     leases.deposed();
     leases.elected(s(2), 3);
-    assert!(leases.proved(&batch, 11).is_empty(), "a proof of an earlier term grants nothing in this one");
+    assert!(
+        leases.proved(&batch, proof(3, 11)).is_empty(),
+        "a proof of an earlier term grants nothing in this one"
+    );
 }
 
 #[test]

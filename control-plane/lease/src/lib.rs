@@ -27,7 +27,7 @@ use std::time::Duration;
 pub use fence::{NodeStanding, Standing, Waiting};
 pub use freshness::{Freshness, Now, Permitted};
 pub use incarnation::{Cut, IncarnationId};
-pub use leases::{Acknowledgement, Batch, Granted, Leases, NodeRow, Refused, Renewal};
+pub use leases::{Acknowledgement, Batch, Granted, Leases, NodeRow, Proof, Refused, Renewal};
 pub use status::{NodeLease, NodeState};
 pub use terms::Terms;
 

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use revoq_credentials::StaleGrace;
 
-use super::{Acknowledgement, Batch, Granted, IncarnationId, Leases, Moment, NodeRow, Renewal, Terms};
+use super::{Acknowledgement, Batch, Granted, IncarnationId, Leases, Moment, NodeRow, Proof, Renewal, Terms};
 
 const REPLICAS: usize = 3;
 const BROKERS: usize = 2;
@@ -137,7 +137,7 @@ pub(super) struct World {
     replicas: Vec<Replica>,
     brokers: Vec<Broker>,
     network: Vec<Message>,
-    proofs: Vec<(usize, Batch, Option<u64>)>,
+    proofs: Vec<(usize, Batch, Option<Proof>)>,
     grants: Vec<Granted>,
     pub(super) fenced: u64,
 }
@@ -321,9 +321,9 @@ impl World {
         };
         let leads = leader == Some(*replica) && batch.term == self.term;
         if leads {
-            *proof = Some(commit);
+            *proof = Some(Proof { term: batch.term, commit });
         } else if self.fault == Fault::NoProof {
-            *proof = Some(self.replicas[*replica].applied);
+            *proof = Some(Proof { term: batch.term, commit: self.replicas[*replica].applied });
         }
     }
 
@@ -334,7 +334,7 @@ impl World {
         let (replica, batch, proof) = self.proofs.swap_remove(usize::from(n) % self.proofs.len());
         let leases = &mut self.replicas[replica].leases;
         match proof {
-            Some(commit) => self.grants.extend(leases.proved(&batch, commit)),
+            Some(proof) => self.grants.extend(leases.proved(&batch, proof)),
             None => leases.failed(&batch),
         }
     }
@@ -372,8 +372,8 @@ impl World {
 
     fn settle(&mut self, replica: usize) {
         if self.leader == Some(replica) {
-            let commit = self.commit();
-            self.replicas[replica].leases.led(commit);
+            let proof = Proof { term: self.term, commit: self.commit() };
+            self.replicas[replica].leases.led(proof);
             self.apply(replica);
         }
     }

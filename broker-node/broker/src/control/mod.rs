@@ -77,10 +77,11 @@ impl Driver {
             }
         };
         let mut pause = PAUSE_MIN;
+        let mut sequence = 0;
         loop {
             let (address, replica) = channel.current();
             let ended = tokio::select! {
-                ended = stream::watch(self, replica) => ended,
+                ended = stream::watch(self, replica, &mut sequence) => ended,
                 () = self.give_up() => return,
             };
             match ended {

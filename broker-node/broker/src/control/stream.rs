@@ -45,7 +45,8 @@ struct Stream<'a> {
     out: mpsc::Sender<v1::BrokerMessage>,
     /// Renewals that are not answered, with the moment before each was sent.
     renewals: VecDeque<(u64, Now)>,
-    sequence: u64,
+    /// The number of the last renewal of this process, on whatever stream.
+    sequence: &'a mut u64,
     /// The chunks of a snapshot that is not complete.
     snapshot: Option<Vec<Change>>,
     heard: Instant,
@@ -53,14 +54,15 @@ struct Stream<'a> {
     is_removed: bool,
 }
 
-/// Watches through one replica until that fails.
-pub(super) async fn watch(driver: &Driver, replica: Channel) -> Ended {
+/// Watches through one replica until that fails. `sequence` is the number of the last renewal of this process: a
+/// number that came again would name two moments, and the leader would count the lease from the wrong one.
+pub(super) async fn watch(driver: &Driver, replica: Channel, sequence: &mut u64) -> Ended {
     let (out, outbound) = mpsc::channel(OUTBOUND_MAX);
     let mut stream = Stream {
         driver,
         out,
         renewals: VecDeque::new(),
-        sequence: 0,
+        sequence,
         snapshot: None,
         heard: Instant::now(),
         served: false,
@@ -143,14 +145,14 @@ impl Stream<'_> {
 
     async fn renew(&mut self) -> Result<(), Status> {
         let node = &self.driver.node;
-        self.sequence += 1;
+        *self.sequence += 1;
         let renew = Renew {
-            sequence: self.sequence,
+            sequence: *self.sequence,
             revision: node.view.load().revision().0,
             sessions: node.registry.len() as u64,
         };
         // The lease counts from before the request leaves.
-        self.renewals.push_back((self.sequence, clock::now()));
+        self.renewals.push_back((*self.sequence, clock::now()));
         self.send(Outbound::Renew(renew)).await
     }
 

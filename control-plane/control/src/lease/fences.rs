@@ -3,13 +3,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{Stream, unfold};
-use revoq_lease::{Moment, NodeStanding, Standing};
+use revoq_lease::{Leases, Moment, NodeStanding, Standing};
 use revoq_proto::v1::{FenceNode, FenceState, FenceUpdate};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
-use super::keeper::{LeaseKeeper, not_leading};
+use super::keeper::{LeaseKeeper, moved};
 use super::moment;
 
 /// Updates between the first and the last come at most this often.
@@ -38,7 +38,9 @@ impl LeaseKeeper {
         revision: u64,
     ) -> Result<impl Stream<Item = Result<FenceUpdate, Status>> + use<>, Status> {
         self.settle(revision).await?;
-        let term = self.leases(|leases| leases.term())?.ok_or_else(not_leading)?;
+        // In one look: a new term begins with an account that knows nothing yet.
+        let covering = |leases: &mut Leases| leases.term().filter(|_| leases.covers(revision));
+        let term = self.leases(covering)?.ok_or_else(moved)?;
         let watched = Watched {
             changed: self.changed(),
             term,
@@ -88,7 +90,7 @@ impl Watched {
         let now = moment();
         let (waiting, lines) = self.keeper.leases(|leases| {
             if leases.term() != Some(self.term) {
-                return Err(Status::unavailable("the leadership has moved"));
+                return Err(moved());
             }
             let waiting = leases.waiting(now, self.target);
             let due = waiting.nodes == 0 || self.next_update <= Instant::now();

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use revoq_consensus::Group;
 use revoq_credentials::{Event, NodeKind, Settings, query};
-use revoq_lease::NodeRow;
+use revoq_lease::{NodeRow, Proof};
 
 use crate::error::Error;
 use crate::machine::Credentials;
@@ -23,8 +23,8 @@ pub(crate) trait Ground: Send + Sync + 'static {
     /// Shows each event after a revision that is still stored, in order.
     fn past(&self, after: u64, each: &mut dyn FnMut(&Event)) -> Result<(), Error>;
 
-    /// Asks a quorum whether this replica leads. The commit index, once it is certain.
-    async fn prove(&self) -> Result<u64, Error>;
+    /// Asks a quorum whether this replica leads: in which term, and the commit index, once it is certain.
+    async fn prove(&self) -> Result<Proof, Error>;
 
     /// Waits until the state stands at `index` or later.
     async fn wait_applied(&self, index: u64, patience: Duration) -> Result<(), Error>;
@@ -66,8 +66,9 @@ impl Ground for Group<Credentials> {
         }
     }
 
-    async fn prove(&self) -> Result<u64, Error> {
-        Ok(self.prove_leadership().await?)
+    async fn prove(&self) -> Result<Proof, Error> {
+        let proof = self.prove_leadership().await?;
+        Ok(Proof { term: proof.term, commit: proof.index })
     }
 
     async fn wait_applied(&self, index: u64, patience: Duration) -> Result<(), Error> {

@@ -120,8 +120,8 @@ impl LeaseKeeper {
         let proof = self.ground.prove().await;
         let mut account = self.account.lock();
         match proof {
-            Ok(commit) => {
-                for granted in account.leases.proved(batch, commit) {
+            Ok(proof) => {
+                for granted in account.leases.proved(batch, proof) {
                     let Some(outlet) = account.outlets.get(&granted.renewal.node) else { continue };
                     outlet.grant(Grant {
                         node: granted.renewal.node,
@@ -293,7 +293,8 @@ impl LeaseKeeper {
         if covered && revision <= self.feed.revision() {
             return Ok(());
         }
-        let commit = self.ground.prove().await.map_err(crate::status::status)?;
+        let proof = self.ground.prove().await.map_err(crate::status::status)?;
+        let commit = proof.commit;
         if revision > commit {
             return Err(Status::out_of_range(format!(
                 "revision {revision} is not committed; the last one is {commit}"
@@ -301,11 +302,12 @@ impl LeaseKeeper {
         }
         let patience = Duration::from_secs(5);
         self.ground.wait_applied(commit, patience).await.map_err(crate::status::status)?;
-        self.with(|account| {
-            account.leases.led(commit);
-            self.read_rows(account)
-        })?
-        .map_err(crate::status::status)
+        let covered = self.with(|account| {
+            account.leases.led(proof);
+            self.read_rows(account).map(|()| account.leases.covers(revision))
+        })?;
+        // Not if the proof is of another term than the account.
+        covered.map_err(crate::status::status)?.then_some(()).ok_or_else(moved)
     }
 
     /// The length of a lease.
@@ -344,6 +346,10 @@ fn incarnation(bytes: &[u8]) -> Result<IncarnationId, Status> {
     IncarnationId::try_from(bytes).map_err(|_| {
         Status::invalid_argument(format!("incarnation has {} bytes: it must have 16", bytes.len()))
     })
+}
+
+pub(super) fn moved() -> Status {
+    Status::unavailable("the leadership has moved")
 }
 
 pub(super) fn not_leading() -> Status {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use revoq_consensus::{Dial, Leadership, Machine as _};
 use revoq_credentials::{Change, Event, MemoryStore, Millis, NodeId, Revision, SealedTicketKeys, Settings};
-use revoq_lease::{Moment, NodeRow};
+use revoq_lease::{Moment, NodeRow, Proof};
 use revoq_proto::v1::broker_message::{Ack, Cut, Hello, Message, Renew};
 use revoq_proto::v1::control_message::Message as Sent;
 use revoq_proto::v1::{self, BrokerMessage, ControlMessage};
@@ -39,6 +39,8 @@ pub(crate) struct TestGround {
     /// The leader's commit index.
     pub(crate) commit: AtomicU64,
     pub(crate) proofs: watch::Sender<u64>,
+    /// In which Raft says that this replica leads.
+    pub(crate) term: AtomicU64,
     applied: AtomicU64,
 }
 
@@ -90,9 +92,9 @@ impl Ground for TestGround {
         Ok(())
     }
 
-    async fn prove(&self) -> Result<u64, Error> {
+    async fn prove(&self) -> Result<Proof, Error> {
         self.proofs.send_modify(|proofs| *proofs += 1);
-        Ok(self.commit.load(Ordering::SeqCst))
+        Ok(Proof { term: self.term.load(Ordering::SeqCst), commit: self.commit.load(Ordering::SeqCst) })
     }
 
     async fn wait_applied(&self, _: u64, _: Duration) -> Result<(), Error> {
@@ -134,6 +136,7 @@ impl Rig {
             compacted: AtomicU64::new(0),
             commit: AtomicU64::new(10),
             proofs: watch::Sender::new(0),
+            term: AtomicU64::new(1),
             applied: AtomicU64::new(10),
         });
         machine.restored(10);
@@ -156,6 +159,7 @@ impl Rig {
 
     /// The same replica leads in another term.
     pub(crate) fn reelect(&self, term: u64) {
+        self.ground.term.store(term, Ordering::SeqCst);
         self.leadership.send_replace(Rig::leads(term));
     }
 

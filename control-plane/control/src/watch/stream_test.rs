@@ -178,7 +178,7 @@ async fn a_new_leader_learns_what_the_last_one_knew() {
         // The new term is noticed a little later; until then the old one answers.
         match rig.keeper.fence(11).await {
             Ok(fence) => break Box::pin(fence),
-            Err(status) => assert_eq!(status.code(), Code::FailedPrecondition),
+            Err(status) => assert_eq!(status.code(), Code::Unavailable),
         }
     };
     loop {
@@ -188,6 +188,32 @@ async fn a_new_leader_learns_what_the_last_one_knew() {
             return;
         }
     }
+}
+
+#[tokio::test]
+async fn a_leadership_that_the_keeper_has_not_heard_of_answers_no_fence() {
+    let rig = Rig::new();
+    let mut broker = rig.broker(1, 10).await;
+    broker.renew(1, 10).await;
+    assert_eq!(broker.hears().await, "grant 1");
+    // It was deposed, another led and committed 11, and now it leads again; but nobody has told the keeper.
+    rig.ground.term.store(3, Ordering::SeqCst);
+    rig.change(11, Vec::new());
+    let refused = rig.keeper.fence(11).await.err().map(|status| status.code());
+    assert_eq!(refused, Some(Code::Unavailable), "the other may have granted leases");
+    broker.acknowledge(11, 1).await;
+    broker.renew(2, 11).await;
+    assert_eq!(broker.hears().await, "events 11");
+    rig.reelect(3);
+    let mut fence = loop {
+        match rig.keeper.fence(11).await {
+            Ok(fence) => break Box::pin(fence),
+            Err(status) => assert_eq!(status.code(), Code::Unavailable),
+        }
+        tokio::task::yield_now().await;
+    };
+    while !next_update(&mut fence).await.complete {}
+    assert_eq!(broker.hears().await, "grant 2", "the renewal was told to the new leader");
 }
 
 #[tokio::test]
