@@ -80,8 +80,8 @@ impl Broker {
         let sockets = Sockets::bind(&config)?;
         let member = identity::obtain(&config).await?;
         let tls = Tls::from(Identity::clone(&member.identity));
-        let channel = ControlChannel::new(&config.control_plane, &tls, Options::default())?
-            .starting_at(usize::try_from(member.node.0).unwrap_or(0));
+        let channel = ControlChannel::new(&config.control_plane, &tls, Options::default())?;
+        let channel = channel.in_order_of(member.node.0);
         let certificate = sockets.tls.is_some().then(Arc::<ServerCertificate>::default);
         let node = Arc::new(Node::new(Parts {
             id: member.node,

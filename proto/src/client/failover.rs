@@ -26,6 +26,7 @@ pub struct ControlChannel {
     preferred: Arc<AtomicUsize>,
 }
 
+#[derive(Clone)]
 struct Replica {
     address: String,
     channel: Channel,
@@ -119,14 +120,16 @@ impl ControlChannel {
         Ok(ControlChannel { replicas, preferred: Arc::default() })
     }
 
-    /// Starts at another replica than the first, so that many clients spread: any number.
+    /// Tries the replicas in an order of the client's own: any number, such as a node's. Clients with successive
+    /// numbers spread over the replicas, and those that lose one spread over all others, not over the next one alone.
     #[must_use]
-    pub fn starting_at(self, seed: usize) -> ControlChannel {
-        self.preferred.store(seed % self.replicas.len(), Ordering::Relaxed);
-        self
+    pub fn in_order_of(self, seed: u64) -> ControlChannel {
+        let order = permutation(self.replicas.len(), seed);
+        let replicas = order.into_iter().map(|index| self.replicas[index].clone()).collect();
+        ControlChannel { replicas, preferred: Arc::default() }
     }
 
-    /// The addresses, in the order in which they were given.
+    /// The addresses, in the order in which they are tried.
     pub fn addresses(&self) -> impl Iterator<Item = &str> {
         self.replicas.iter().map(|r| r.address.as_str())
     }
@@ -210,8 +213,49 @@ fn reason(status: &Status) -> String {
     text
 }
 
+/// The permutation of `0..count` with this number (modulo `count!`) in the factorial number system: over any `count!`
+/// successive numbers, each comes once.
+fn permutation(count: usize, number: u64) -> Vec<usize> {
+    let mut left: Vec<usize> = (0..count).collect();
+    let mut number = number;
+    let mut order = Vec::with_capacity(count);
+    while !left.is_empty() {
+        let choices = left.len() as u64;
+        let choice = usize::try_from(number % choices).expect("below the number of replicas");
+        number /= choices;
+        order.push(left.remove(choice));
+    }
+    order
+}
+
 impl std::fmt::Debug for ControlChannel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.addresses()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_replicas_clients_spread_over_all_others() {
+        for count in [1, 3, 5] {
+            let orders: Vec<_> = (1_000..1_600).map(|node| permutation(count, node)).collect();
+            for first in 0..count {
+                let here: Vec<_> = orders.iter().filter(|order| order[0] == first).collect();
+                assert_eq!(here.len(), 600 / count, "{count} replicas: at {first}");
+                for second in (0..count).filter(|second| *second != first) {
+                    let next = here.iter().filter(|order| order[1] == second).count();
+                    assert_eq!(next, here.len() / (count - 1), "{count} replicas: from {first} to {second}");
+                }
+            }
+            for order in &orders {
+                let mut sorted = order.clone();
+                sorted.sort_unstable();
+                assert_eq!(sorted, (0..count).collect::<Vec<_>>(), "each replica once");
+            }
+        }
+        assert_eq!(permutation(3, u64::MAX).len(), 3);
     }
 }

@@ -70,7 +70,7 @@ impl Driver {
         // The channels' tasks live on this thread too.
         let channel = ControlChannel::new(&self.addresses, &self.tls, Options::default());
         let channel = match channel {
-            Ok(channel) => channel.starting_at(usize::try_from(self.node.id.0).unwrap_or(0)),
+            Ok(channel) => channel.in_order_of(self.node.id.0),
             Err(error) => {
                 tracing::error!(%error, "the control plane cannot be watched");
                 return std::future::pending().await;
