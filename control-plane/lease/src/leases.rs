@@ -154,13 +154,16 @@ struct Leading {
 pub struct Leases {
     pub(crate) terms: TermsHistory,
     pub(crate) nodes: BTreeMap<u64, Node>,
+    /// Those of `nodes` whose row is gone: few, so that an ack need not look at every node.
+    removed: BTreeSet<u64>,
     leading: Option<Leading>,
 }
 
 impl Leases {
     /// No nodes, not leading.
     pub fn new(terms: Terms) -> Leases {
-        Leases { terms: TermsHistory::new(terms), nodes: BTreeMap::new(), leading: None }
+        let (nodes, removed) = (BTreeMap::new(), BTreeSet::new());
+        Leases { terms: TermsHistory::new(terms), nodes, removed, leading: None }
     }
 
     /// This replica applied `revision`, from which `terms` hold.
@@ -215,8 +218,11 @@ impl Leases {
             });
             node.name = row.name;
         }
-        for (_, node) in self.nodes.iter_mut().filter(|(node, _)| gone.contains(node)) {
-            node.removed.get_or_insert(Removed { revision, at: now });
+        for id in gone {
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.removed.get_or_insert(Removed { revision, at: now });
+                self.removed.insert(id);
+            }
         }
         self.settle(revision);
         self.forget_removed(now);
@@ -239,17 +245,20 @@ impl Leases {
             StaleGrace::Bounded(grace) => with_margin(self.terms.lease_max() + grace),
             StaleGrace::Never => with_margin(self.terms.lease_max()),
         };
-        let over = |(id, node): (&u64, &Node)| {
-            let removed = node.removed?;
-            let waiting = match self.leading {
-                Some(_) => matches!(self.standing(node, removed.revision, now), Standing::Waiting { .. }),
-                None => now < removed.at + longest,
+        let over = |id: &u64| {
+            let Some((node, removed)) = self.nodes.get(id).and_then(|node| Some((node, node.removed?)))
+            else {
+                return true;
             };
-            (!waiting).then_some(*id)
+            match self.leading {
+                Some(_) => !matches!(self.standing(node, removed.revision, now), Standing::Waiting { .. }),
+                None => now >= removed.at + longest,
+            }
         };
-        let over: Vec<u64> = self.nodes.iter().filter_map(over).collect();
+        let over: Vec<u64> = self.removed.iter().copied().filter(over).collect();
         for node in over {
             self.nodes.remove(&node);
+            self.removed.remove(&node);
         }
     }
 

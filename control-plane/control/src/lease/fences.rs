@@ -22,6 +22,8 @@ struct Watched {
     revision: u64,
     /// The last revision up to it that has an event.
     target: u64,
+    /// Nodes that it waited for at the last look; none: every node is to be looked at.
+    waiting: Vec<u64>,
     last: Option<FenceUpdate>,
     next_update: Instant,
     /// The same moment on both clocks, so that what is printed stays the same when the wall clock is set.
@@ -46,6 +48,7 @@ impl LeaseKeeper {
             term,
             revision,
             target: self.feed.last_event(revision),
+            waiting: Vec::new(),
             last: None,
             next_update: Instant::now(),
             begun: (moment(), self.clock.now().0),
@@ -86,15 +89,21 @@ impl Watched {
     }
 
     /// What to say now; else when to look again, if nothing changes before.
-    fn look(&self) -> Result<Look, Status> {
+    fn look(&mut self) -> Result<Look, Status> {
         let now = moment();
+        let (nodes, target) = (&mut self.waiting, self.target);
         let (waiting, lines) = self.keeper.leases(|leases| {
             if leases.term() != Some(self.term) {
                 return Err(moved());
             }
-            let waiting = leases.waiting(now, self.target);
+            let mut waiting = leases.waiting_among(now, target, nodes);
+            if waiting.nodes == 0 {
+                // It is complete only when every node says so at once: a new process of one may be waited for again.
+                nodes.extend(leases.known());
+                waiting = leases.waiting_among(now, target, nodes);
+            }
             let due = waiting.nodes == 0 || self.next_update <= Instant::now();
-            Ok((waiting, due.then(|| leases.fence(now, self.target, self.revision))))
+            Ok((waiting, due.then(|| leases.fence(now, target, self.revision))))
         })??;
         if let Some(lines) = lines {
             let update = self.update(&lines, waiting.nodes == 0);
