@@ -83,8 +83,10 @@ pub(crate) async fn admit(
     if node.claims.claim(registered.entry()) {
         node.metrics.cuts(Shut::TakenOver).inc();
     }
-    if let Some(fingerprint) = registered.entry().fingerprint() {
-        node.usage.note(fingerprint, now.boot);
+    if let Some(fingerprint) = registered.entry().fingerprint()
+        && !node.usage.note(fingerprint, now.boot)
+    {
+        node.metrics.limits.usage.inc();
     }
     Ok((registered, Admission::Accept(Accept { client_id: assigned, ..Accept::default() })))
 }

@@ -40,6 +40,10 @@ pub(crate) struct Metrics {
     pub(crate) delivered: Counter,
     pub(crate) published: Counter,
     pub(crate) dropped: Counter,
+    /// Waited longer than they may.
+    pub(crate) expired: Counter,
+    /// Larger than the client takes.
+    pub(crate) oversized: Counter,
     pub(crate) watch_streams: Counter,
     pub(crate) limits: Limits,
     faults: Counters,
@@ -62,6 +66,8 @@ pub(crate) struct Limits {
     pub(crate) lookups: Counter,
     pub(crate) mailbox: Counter,
     pub(crate) descriptors: Counter,
+    pub(crate) filters: Counter,
+    pub(crate) usage: Counter,
 }
 
 /// Registers one family and hands out the counter of each label.
@@ -132,6 +138,9 @@ impl Metrics {
             delivered: b.counter("delivered_messages", "Messages handed to clients' mailboxes"),
             published: b.counter("published_messages", "Messages taken from clients"),
             dropped: b.counter("dropped_messages", "QoS 0 messages dropped because a client was too slow"),
+            expired: b
+                .counter("expired_messages", "Messages whose expiry interval ran out while they waited"),
+            oversized: b.counter("oversized_messages", "Messages larger than their client takes"),
             watch_streams: b.counter("watch_streams", "Watch streams opened"),
             limits: Limits::new(&limits),
             faults,
@@ -179,6 +188,8 @@ impl Limits {
             lookups: limits.of("lookups"),
             mailbox: limits.of("mailbox"),
             descriptors: limits.of("descriptors"),
+            filters: limits.of("filters"),
+            usage: limits.of("usage"),
         }
     }
 }

@@ -25,16 +25,18 @@ impl Usage {
         Usage { reported: Cache::new(REPORTED_MAX), waiting: Mutex::default() }
     }
 
-    /// A certificate was let in at `now`, boot clock.
-    pub(crate) fn note(&self, fingerprint: Fingerprint, now: u64) {
+    /// A certificate was let in at `now`, boot clock. False if there is no room for it.
+    pub(crate) fn note(&self, fingerprint: Fingerprint, now: u64) -> bool {
         if self.reported.find(&fingerprint).is_some_and(|at| now < at.saturating_add(REPORT_INTERVAL)) {
-            return;
+            return true;
         }
         let mut waiting = self.waiting.lock();
-        if waiting.len() < WAITING_MAX {
+        let room = waiting.len() < WAITING_MAX || waiting.contains(&fingerprint);
+        if room {
             waiting.insert(fingerprint);
             self.reported.keep(fingerprint, now);
         }
+        room
     }
 
     /// Up to `max` certificates to report now.
@@ -75,6 +77,16 @@ mod tests {
         usage.forget(&one);
         usage.note(one, REPORT_INTERVAL + 1);
         assert_eq!(usage.take(10), [one]);
+    }
+
+    #[test]
+    fn without_room_it_says_so_and_forgets() {
+        let usage = Usage::new();
+        let numbered = |number: usize| Fingerprint::of(&number.to_be_bytes());
+        assert!((0..WAITING_MAX).all(|number| usage.note(numbered(number), 0)));
+        assert!(!usage.note(numbered(WAITING_MAX), 0));
+        usage.take(1);
+        assert!(usage.note(numbered(WAITING_MAX), 1), "its next use");
     }
 
     #[test]

@@ -69,8 +69,7 @@ impl Connection {
                 attached.subscriptions.publish(&self.node, &will);
             }
         }
-        let dropped = self.session.take_counters().dropped_queue_full;
-        self.node.metrics.dropped.inc_by(dropped);
+        self.count_losses();
     }
 
     /// Writes what is left, ends our direction, and waits for the client to end its own: a socket that is closed over

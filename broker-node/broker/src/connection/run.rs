@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use revoq_session::{Delivery, Output};
+use revoq_session::{Counters, Delivery, Output};
 use tokio::time::Instant;
 
 use super::{Attached, Connection, Event, Timer};
@@ -34,6 +34,24 @@ type Progress = bool;
 impl Connection {
     /// Handles what there is until something must be decided or ends.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let polled = self.poll_rounds(cx);
+        self.count_losses();
+        polled
+    }
+
+    /// What the client did not get, as it happens: a session may live for months.
+    pub(super) fn count_losses(&mut self) {
+        let lost = self.session.take_counters();
+        if lost != Counters::default() {
+            let metrics = &self.node.metrics;
+            metrics.dropped.inc_by(lost.dropped_queue_full);
+            metrics.expired.inc_by(lost.dropped_expired);
+            metrics.oversized.inc_by(lost.dropped_too_large);
+            metrics.limits.filters.inc_by(lost.filters_refused);
+        }
+    }
+
+    fn poll_rounds(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         // First register, then look: whatever happens after this wakes the task again.
         if let Some(attached) = &self.attached {
             attached.registered.entry().gate.register(cx.waker());

@@ -11,7 +11,7 @@ use crate::{Config, Delivery, Error, Tick};
 use queue::{Offered, Queue};
 use window::{Awaited, Window};
 
-/// Messages for the client that it did not get.
+/// What a client did not get, because of a limit or because it is slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// QoS 0 messages dropped because the queue was full.
@@ -20,6 +20,8 @@ pub struct Counters {
     pub dropped_expired: u64,
     /// Messages larger than the client's Maximum Packet Size ([MQTT-3.1.2-25]), or than any packet can be.
     pub dropped_too_large: u64,
+    /// Filters refused because the session has too many, or because they have too many levels.
+    pub filters_refused: u64,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,11 @@ impl Outbound {
 
     pub(crate) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
+    }
+
+    /// A filter was refused because of a limit.
+    pub(crate) fn count_refused_filter(&mut self) {
+        self.counters.filters_refused += 1;
     }
 
     pub(crate) fn take_counters(&mut self) -> Counters {

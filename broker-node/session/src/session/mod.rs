@@ -257,7 +257,7 @@ impl Session {
         connected.into_iter().flat_map(|connected| &connected.subscriptions)
     }
 
-    /// What was not delivered since the last call.
+    /// What the client did not get since the last call.
     pub fn take_counters(&mut self) -> Counters {
         self.core.outbound.take_counters()
     }

@@ -59,6 +59,9 @@ impl Connected {
         let mut filters = Vec::with_capacity(subscriptions.len());
         for Subscription { filter, mut options } in subscriptions {
             if let Some(reason) = self.objection(&filter, &core.config) {
+                if matches!(reason, ReasonCode::QuotaExceeded | ReasonCode::TopicFilterInvalid) {
+                    core.outbound.count_refused_filter();
+                }
                 verdicts.push(Verdict::Refused(reason));
                 continue;
             }

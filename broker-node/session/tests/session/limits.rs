@@ -89,9 +89,20 @@ fn drops_are_counted() {
     stage.run("deliver topic=t expiry=1 age=5000");
     stage.run("stall");
     stage.run("deliver topic=t times=6");
-    let expected = Counters { dropped_queue_full: 3, dropped_expired: 1, dropped_too_large: 1 };
+    let expected =
+        Counters { dropped_queue_full: 3, dropped_expired: 1, dropped_too_large: 1, filters_refused: 0 };
     assert_eq!(stage.session.take_counters(), expected);
     assert_eq!(stage.session.take_counters(), Counters::default(), "they start anew");
+}
+
+#[test]
+fn filters_beyond_a_limit_are_counted() {
+    let config = Config { subscriptions_max: 1, topic_levels_max: 3, ..Config::default() };
+    let mut stage = Stage::connected(config, V5);
+    stage.run("subscribe id=1 a/b/c/d a b");
+    assert_eq!(stage.run("subscribed id=1 00"), ["> SubAck id=1 8f 00 97"]);
+    let expected = Counters { filters_refused: 2, ..Counters::default() };
+    assert_eq!(stage.session.take_counters(), expected);
 }
 
 #[test]

@@ -149,6 +149,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.send(&packet(0x32, &body)).await;
     }
 
+    /// With QoS 0.
+    pub(super) async fn publish_lossy(&mut self, topic: &str, payload: &[u8]) {
+        let mut body = vec![0, short(topic.len())];
+        body.extend(topic.as_bytes());
+        body.push(0);
+        body.extend(payload);
+        self.send(&packet(0x30, &body)).await;
+    }
+
     pub(super) async fn ping(&mut self) {
         self.send(&[0xc0, 0]).await;
         assert_eq!(self.receive().await, Some((0xd0, vec![])));

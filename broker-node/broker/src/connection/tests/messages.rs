@@ -23,6 +23,26 @@ async fn a_message_reaches_its_subscribers_before_it_is_acknowledged() {
 }
 
 #[tokio::test]
+async fn what_a_session_refuses_or_loses_is_counted_while_it_lives() {
+    let bench = bench();
+    let (mut one, mut two) = (bench.tcp("one").await, bench.tcp("two").await);
+    assert_eq!(one.subscribe(&"/".repeat(128)).await, 0x8f);
+    bench.until("a counted filter", |node| node.metrics.limits.filters.get() == 1).await;
+    assert_eq!(one.subscribe("t").await, 1);
+    // The subscriber reads nothing: its socket fills, then its queue, and more than the queue holds is dropped.
+    let dropped = |node: &crate::node::Node| node.metrics.dropped.get();
+    let payload = vec![0; 60_000];
+    for _ in 0..2_000 {
+        two.publish_lossy("t", &payload).await;
+        if dropped(&bench.node) > 0 {
+            break;
+        }
+    }
+    bench.until("dropped messages", |node| dropped(node) > 0).await;
+    assert_eq!(bench.node.registry.len(), 2, "both live");
+}
+
+#[tokio::test]
 async fn a_large_message_passes_whole() {
     let bench = bench();
     let (mut one, mut two) = (bench.tcp("one").await, bench.tcp("two").await);
