@@ -35,5 +35,9 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 /// decoding, so that a client which sets nothing agrees.
 pub const GRPC_MESSAGE_MAX: usize = 4 * 1024 * 1024;
 
+/// The metadata of the answer to `Credentials.Watch` that says after which revision its events begin, so that a client
+/// that asked for "from now on" can go on at another replica before it has seen any event.
+pub const WATCH_REVISION: &str = "revoq-revision";
+
 /// The DNS name in each replica's certificate: clients know replicas by address and check this name.
 pub const SERVER_NAME: &str = "control-plane.revoq";

@@ -14,3 +14,4 @@ mod settings;
 mod stall;
 mod tickets;
 mod transitions;
+mod watch;

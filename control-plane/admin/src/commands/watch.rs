@@ -2,9 +2,11 @@
 use std::time::Duration;
 
 use clap::Args;
+use revoq_proto::WATCH_REVISION;
 use revoq_proto::v1::WatchRequest;
 use revoq_proto::v1::credentials_client::CredentialsClient;
 use tokio::time::{Instant, sleep};
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use crate::api::Api;
@@ -50,6 +52,16 @@ struct Position {
     heard: Instant,
 }
 
+impl Position {
+    /// "From now on" is from here on: what happens while no replica is heard is not to be missed.
+    fn begin(&mut self, answer: &MetadataMap) {
+        let begun = answer.get(WATCH_REVISION).and_then(|value| value.to_str().ok()?.parse().ok());
+        if self.after == 0 {
+            self.after = begun.unwrap_or_default();
+        }
+    }
+}
+
 struct Stop {
     status: Status,
     address: String,
@@ -61,7 +73,10 @@ async fn follow(app: &mut App<'_>, api: &Api, position: &mut Position) -> Result
     let stop = |status| Stop { status, address: address.to_owned() };
     let answer = CredentialsClient::new(channel).watch(WatchRequest { revision: position.after }).await;
     let mut events = match answer {
-        Ok(answer) => answer.into_inner(),
+        Ok(answer) => {
+            position.begin(answer.metadata());
+            answer.into_inner()
+        }
         Err(status) => return Ok(Err(stop(status))),
     };
     position.heard = Instant::now();

@@ -7,10 +7,10 @@ use futures_util::StreamExt;
 use revoq_credentials::limits::COMMENT_BYTES_MAX;
 use revoq_credentials::{Change, Event, Operation, Selector, Transition};
 use revoq_proto::convert::{event_for_administrator, transition};
-use revoq_proto::v1;
 use revoq_proto::v1::control_message::Action;
 use revoq_proto::v1::credentials_server::Credentials;
 use revoq_proto::v1::session_filter::Filter;
+use revoq_proto::{WATCH_REVISION, v1};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, async_trait};
 use tracing::warn;
@@ -71,7 +71,9 @@ impl Credentials for Api {
             access.recheck(&caller)?;
             event.map(|event| event_for_administrator(&event))
         });
-        Ok(Response::new(Box::pin(events)))
+        let mut answer: Response<Self::WatchStream> = Response::new(Box::pin(events));
+        answer.metadata_mut().insert(WATCH_REVISION, after.into());
+        Ok(answer)
     }
 }
 
