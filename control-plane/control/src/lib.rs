@@ -12,6 +12,7 @@ mod access;
 mod api;
 mod clock;
 mod config;
+mod counts;
 mod data;
 mod dial;
 mod error;

@@ -18,6 +18,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 use tracing::{debug, warn};
 
+use crate::counts::Limit;
 use crate::metrics::{Handshake, Metrics};
 use crate::tls::PeerCertificate;
 
@@ -56,7 +57,9 @@ impl Listener {
     async fn run(self, ready: mpsc::Sender<io::Result<Connection>>) {
         let connections = Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS)));
         let handshakes = Arc::new(Semaphore::new(self.handshakes_max.min(Semaphore::MAX_PERMITS)));
-        while let Ok(connection) = Arc::clone(&connections).acquire_owned().await {
+        loop {
+            self.metrics.counts.limit(Limit::Connections, usize::from(connections.available_permits() == 0));
+            let Ok(connection) = Arc::clone(&connections).acquire_owned().await else { return };
             let (stream, peer) = match self.tcp.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {

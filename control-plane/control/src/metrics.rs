@@ -10,6 +10,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::counts::Counts;
+
 /// How a handshake ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Handshake {
@@ -44,6 +46,7 @@ pub(crate) struct Metrics {
     calls: Family<Method, Counter<u64, AtomicU64>>,
     refusals: Family<Code, Counter<u64, AtomicU64>>,
     pub(crate) certificates_issued: Counter<u64, AtomicU64>,
+    pub(crate) counts: Counts,
     pub(crate) gauges: Gauges,
 }
 
@@ -73,6 +76,8 @@ impl Metrics {
             "Certificates of devices signed here",
             certificates_issued.clone(),
         );
+        let counts = Counts::default();
+        counts.register(&mut registry);
         let gauges = Gauges::default();
         for (name, help, gauge) in [
             ("leader", "1 on the leader", &gauges.leader),
@@ -87,7 +92,7 @@ impl Metrics {
             registry.register(name, help, gauge.clone());
         }
         let registry = Mutex::new(registry);
-        Metrics { registry, handshakes, calls, refusals, certificates_issued, gauges }
+        Metrics { registry, handshakes, calls, refusals, certificates_issued, counts, gauges }
     }
 
     pub(crate) fn handshake(&self, outcome: Handshake) {

@@ -15,6 +15,7 @@ use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
 use crate::clock::Clock;
+use crate::counts::Counts;
 use crate::error::Error;
 use crate::fences;
 use crate::lease::{Due, LeaseKeeper, duties};
@@ -67,8 +68,10 @@ impl Plane {
         dial: Arc<dyn Dial>,
         seal: Arc<dyn Seal>,
         clock: Clock,
+        counts: Counts,
+        feed: Feed,
     ) -> Result<Arc<Plane>, Error> {
-        let feed = Arc::<Feed>::default();
+        let feed = Arc::new(feed);
         let machine = Arc::new(Credentials::new(Arc::clone(&feed), Arc::clone(&seal)));
         let marks = machine.marks();
         let group = Group::start(config, store, Arc::clone(&machine), Arc::clone(&dial)).await?;
@@ -77,12 +80,20 @@ impl Plane {
             Arc::clone(&feed),
             Arc::clone(&marks),
             clock.clone(),
+            counts.clone(),
         ));
-        let watchers = Arc::<Watchers>::default();
-        let liaison = Arc::new(Liaison::new(Arc::clone(&leases), Arc::clone(&watchers)));
-        let stored = Arc::new(GroupState { group: group.clone(), machine });
-        let links =
-            Links::new(Arc::clone(&feed), stored, Arc::clone(&watchers), Arc::clone(&liaison), clock.clone());
+        let watchers = Arc::new(Watchers::new(counts.clone()));
+        let liaison = Arc::new(Liaison::new(Arc::clone(&leases), Arc::clone(&watchers), counts.clone()));
+        let links = Links {
+            feed: Arc::clone(&feed),
+            stored: Arc::new(GroupState { group: group.clone(), machine }),
+            watchers: Arc::clone(&watchers),
+            liaison: Arc::clone(&liaison),
+            usage: Arc::default(),
+            clock: clock.clone(),
+            snapshots: Links::snapshots(),
+            counts,
+        };
         let plane = Arc::new(Plane {
             group,
             feed,
@@ -169,6 +180,11 @@ impl Plane {
     /// The events after a revision, for ever. Ends with `OUT_OF_RANGE` where they are compacted.
     pub(crate) fn events(&self, after: u64) -> impl Stream<Item = Result<Arc<Event>, Status>> + use<> {
         watch::events(Arc::clone(&self.feed), Arc::clone(&self.links.stored), after)
+    }
+
+    /// What the watch and the limits count.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.links.counts
     }
 
     /// Reports of use that the brokers sent.

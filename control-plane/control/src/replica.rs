@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use revoq_consensus::{Status, Store};
-use revoq_credentials::{NodeKind, Operation, query};
+use revoq_credentials::{NodeKind, Operation, Outcome, query};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -29,8 +29,10 @@ use crate::listener::Listener;
 use crate::membership;
 use crate::metrics::Metrics;
 use crate::plane::Plane;
+use crate::seal::{KeyEncryptionKey, Seal};
 use crate::server::{self, Services};
 use crate::tls;
+use crate::watch::{Feed, RING_BYTES_MAX};
 
 /// The group of the credentials among the groups of a process.
 pub(crate) const GROUP: u32 = 0;
@@ -109,8 +111,10 @@ impl Replica {
         let tls = TlsAcceptor::from(Arc::new(tls::server(&identity)?));
         let store = Store::open(data.state())?;
         let dial = Arc::new(MutualTls::new(identity));
-        let plane =
-            Plane::start(group(config, &member), &store, dial, key_encryption_key.clone(), clock).await?;
+        let seal: Arc<dyn Seal> = Arc::<KeyEncryptionKey>::clone(&key_encryption_key);
+        let counts = metrics.counts.clone();
+        let feed = Feed::new(config.limits.changes_in_memory, RING_BYTES_MAX);
+        let plane = Plane::start(group(config, &member), &store, dial, seal, clock, counts, feed).await?;
         let access = Arc::new(Access::new(plane.clone(), metrics.clone()));
         let api = Api::new(plane.clone(), access.clone(), key_encryption_key, metrics.clone());
         let health = Health::new(plane.clone());
@@ -214,8 +218,16 @@ impl Replica {
     /// Commits a command that changes nothing, and waits for it: what any change costs at least.
     pub async fn commit_empty(&self) -> Result<(), Error> {
         let operation = Operation::RecordUsage { used: Vec::new(), time: self.plane.clock.now() };
-        self.plane.propose(&Caller::Local.to_string(), operation).await??;
-        Ok(())
+        self.commit(operation).await.map(drop)
+    }
+
+    /// Commits a command in the name of the replica itself, as founding does; nobody's role is asked. For programs
+    /// that hold a replica, such as one that fills a state.
+    ///
+    /// # Errors
+    /// The state's refusal, or that it is not, or not known to be, committed.
+    pub async fn commit(&self, operation: Operation) -> Result<Outcome, Error> {
+        Ok(self.plane.propose(&Caller::Local.to_string(), operation).await??)
     }
 
     /// A token with which nodes can join; `uses` without a number: without limit (brokers only).

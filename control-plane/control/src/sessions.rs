@@ -13,6 +13,7 @@ use tokio_stream::StreamExt;
 use tonic::Status;
 use tracing::debug;
 
+use crate::counts::{Counts, Limit};
 use crate::plane::Plane;
 use crate::watch::Watcher;
 
@@ -61,7 +62,7 @@ impl Plane {
         let names = self.broker_names();
         let query = SessionsQuery { query: 0, filter: Some(filter), action: action.into(), limit };
         let watchers = self.watchers.all();
-        let answers = watchers.iter().map(|watcher| ask(watcher, &query, &names));
+        let answers = watchers.iter().map(|watcher| ask(watcher, &query, &names, self.counts()));
         join_all(answers).await.into_iter().flatten().collect()
     }
 
@@ -112,8 +113,11 @@ async fn ask(
     watcher: &Watcher,
     query: &SessionsQuery,
     names: &BTreeMap<u64, String>,
+    counts: &Counts,
 ) -> Option<PeerSessionsReply> {
-    let answer = timeout(BROKER_TIMEOUT, watcher.ask(query.clone())?).await.ok()?.ok()?;
+    let asked = watcher.ask(query.clone());
+    counts.limit(Limit::Queries, usize::from(asked.is_none()));
+    let answer = timeout(BROKER_TIMEOUT, asked?).await.ok()?.ok()?;
     let node = watcher.node.0;
     let name = names.get(&node).cloned().unwrap_or_else(|| node.to_string());
     let mut sessions = answer.sessions;

@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use prost::Message as _;
-use rcgen::{CertificateParams, KeyPair};
-use revoq_control::{NodeKind, Replica};
-use revoq_proto::client::Tls;
+use revoq_control::Replica;
 use revoq_proto::v1::broker_message::{Ack, Cut, Farewell, Hello, Message, Renew, SessionsReply};
 use revoq_proto::v1::control_message::Message as Sent;
 use revoq_proto::v1::credentials_client::CredentialsClient;
@@ -48,26 +46,10 @@ fn say(message: Message) -> BrokerMessage {
     BrokerMessage { message: Some(message) }
 }
 
-async fn join(replicas: &Replicas, name: &str) -> Result<Tls> {
-    let token = replicas.get(0).create_join_token(NodeKind::Broker, Some(1), Duration::from_secs(60)).await?;
-    let key = KeyPair::generate()?;
-    let csr = CertificateParams::default().serialize_request(&key)?.der().to_vec();
-    let request = v1::JoinRequest {
-        token,
-        kind: v1::NodeKind::Broker.into(),
-        name: name.to_owned(),
-        csr: csr.into(),
-        address: String::new(),
-    };
-    let mut anonymous = NodeClient::new(replicas.channel_as(0, &replicas.anonymous()?)?);
-    let joined = anonymous.join(request).await?.into_inner();
-    replicas.identity(&joined.certificates, key.serialized_der())
-}
-
 impl Broker {
     /// Joins, and watches at replica `n` until it holds a lease.
     async fn start(replicas: &Replicas, n: usize, name: &str) -> Result<Broker> {
-        let identity = join(replicas, name).await?;
+        let identity = replicas.join_broker(name).await?;
         let stream = until("the replica knows the node", async || {
             let (to_replica, messages) = mpsc::channel(64);
             let hello = Hello { incarnation: vec![1; 16].into(), revision: 0, version: String::new() };

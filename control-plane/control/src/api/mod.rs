@@ -20,7 +20,7 @@ mod tenants;
 use std::sync::Arc;
 
 use revoq_consensus::StateReader;
-use revoq_credentials::{Applied, Command, Millis, Operation, Outcome, Revision};
+use revoq_credentials::{Applied, Command, Millis, Operation, Outcome, Refusal, Revision};
 use revoq_proto::{GRPC_MESSAGE_MAX, v1};
 use tonic::service::Routes;
 use tonic::{Response, Status};
@@ -92,7 +92,11 @@ impl Api {
 
     /// Proposes a change in the caller's name.
     pub(crate) async fn change(&self, caller: &Caller, operation: Operation) -> Result<Outcome, Error> {
-        Ok(self.plane.propose(&caller.to_string(), operation).await??)
+        let done = self.plane.propose(&caller.to_string(), operation).await?;
+        if let Err(Refusal::Limit { name, .. }) = &done {
+            self.metrics.counts.state_limit(name);
+        }
+        Ok(done?)
     }
 
     /// What a change would do now, and changes nothing: the same code, its writes dropped.

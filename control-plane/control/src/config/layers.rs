@@ -13,7 +13,7 @@ pub const ENVIRONMENT_PREFIX: &str = "REVOQ_CONTROL_";
 const LOG: &str = "info,openraft=error";
 
 /// Every key.
-pub(super) const KEYS: [&str; 17] = [
+pub(super) const KEYS: [&str; 18] = [
     "name",
     "data",
     "listen",
@@ -31,6 +31,7 @@ pub(super) const KEYS: [&str; 17] = [
     "limits.handshakes",
     "limits.snapshot_logs",
     "limits.changes_kept",
+    "limits.changes_in_memory",
 ];
 
 /// The control plane of Revoq: one replica.

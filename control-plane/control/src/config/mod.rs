@@ -93,11 +93,19 @@ pub struct Limits {
     pub snapshot_logs: u64,
     /// Change rows kept for watchers that resume.
     pub changes_kept: u64,
+    /// Of those, the newest that are kept in memory too, encoded once for all watchers; never more than 32 MiB.
+    pub changes_in_memory: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { connections: 8_192, handshakes: 512, snapshot_logs: 20_000, changes_kept: 100_000 }
+        Limits {
+            connections: 8_192,
+            handshakes: 512,
+            snapshot_logs: 20_000,
+            changes_kept: 100_000,
+            changes_in_memory: 16_384,
+        }
     }
 }
 
@@ -170,6 +178,7 @@ impl Config {
             "limits.handshakes" => count(value).map(|n| self.limits.handshakes = n),
             "limits.snapshot_logs" => count(value).map(|n| self.limits.snapshot_logs = n as u64),
             "limits.changes_kept" => count(value).map(|n| self.limits.changes_kept = n as u64),
+            "limits.changes_in_memory" => count(value).map(|n| self.limits.changes_in_memory = n),
             _ => Err(format!("no such key; the keys are {}", layers::KEYS.join(", "))),
         }
     }

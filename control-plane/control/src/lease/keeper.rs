@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use super::ground::Ground;
 use super::{moment, wall_at};
 use crate::clock::Clock;
+use crate::counts::{Counts, Limit};
 use crate::error::Error;
 use crate::machine::Marks;
 use crate::watch::Feed;
@@ -52,6 +53,7 @@ pub(crate) struct LeaseKeeper {
     pub(super) clock: Clock,
     marks: Arc<Marks>,
     renewals: Notify,
+    counts: Counts,
     /// Moves whenever a fence may have come further.
     changed: watch::Sender<u64>,
 }
@@ -63,6 +65,7 @@ impl LeaseKeeper {
         feed: Arc<Feed>,
         marks: Arc<Marks>,
         clock: Clock,
+        counts: Counts,
     ) -> LeaseKeeper {
         let settings = Settings::default();
         let account = Account {
@@ -81,6 +84,7 @@ impl LeaseKeeper {
             clock,
             marks,
             renewals: Notify::new(),
+            counts,
             changed: watch::Sender::new(0),
         }
     }
@@ -205,7 +209,10 @@ impl LeaseKeeper {
         match taken {
             Ok(()) => self.renewals.notify_one(),
             Err(Refused::NotLeading) => return Err(not_leading()),
-            Err(refused) => debug!(%refused, "a renewal is refused"),
+            Err(refused) => {
+                debug!(%refused, "a renewal is refused");
+                self.counts.limit(Limit::Renewals, usize::from(matches!(refused, Refused::TooMany(_))));
+            }
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use tracing::{debug, info};
 
 use super::outbox::Outbox;
 use super::peers::Peers;
+use crate::counts::{Counts, Limit};
 use crate::lease::{LeaseKeeper, Outlet};
 use crate::watch::Watchers;
 
@@ -40,13 +41,14 @@ pub(crate) struct Liaison {
     keeper: Arc<LeaseKeeper>,
     watchers: Arc<Watchers>,
     outlet: Arc<dyn Outlet>,
+    counts: Counts,
     mode: RwLock<Mode>,
 }
 
 impl Liaison {
-    pub(crate) fn new(keeper: Arc<LeaseKeeper>, watchers: Arc<Watchers>) -> Liaison {
+    pub(crate) fn new(keeper: Arc<LeaseKeeper>, watchers: Arc<Watchers>, counts: Counts) -> Liaison {
         let outlet: Arc<dyn Outlet> = Arc::<Watchers>::clone(&watchers);
-        Liaison { keeper, watchers, outlet, mode: RwLock::new(Mode::Remote(Arc::default())) }
+        Liaison { keeper, watchers, outlet, counts, mode: RwLock::new(Mode::Remote(Arc::default())) }
     }
 
     /// The length of a lease.
@@ -58,7 +60,11 @@ impl Liaison {
     pub(crate) fn send(&self, message: PeerMessage) {
         match &*self.mode.read() {
             Mode::Local => self.tell_keeper(message),
-            Mode::Remote(outbox) => outbox.push(message),
+            Mode::Remote(outbox) => {
+                if !outbox.push(message) {
+                    self.counts.limit(Limit::Outbox, 1);
+                }
+            }
         }
     }
 

@@ -23,10 +23,12 @@ struct State {
 }
 
 impl Outbox {
-    pub(crate) fn push(&self, message: PeerMessage) {
+    /// False when this one found no room: then there is none for those before it nor after it either.
+    pub(crate) fn push(&self, message: PeerMessage) -> bool {
         let mut state = self.state.lock();
-        if state.waiting.len() == WAITING_MAX {
-            state.waiting.clear();
+        let overflows = state.waiting.len() == WAITING_MAX;
+        if overflows {
+            state.waiting = VecDeque::new();
             state.overflowed = true;
         }
         if !state.overflowed {
@@ -34,6 +36,7 @@ impl Outbox {
         }
         drop(state);
         self.wake.notify_one();
+        !overflows
     }
 
     /// The next message; `None` when some were dropped.
@@ -60,11 +63,10 @@ mod tests {
     #[tokio::test]
     async fn an_overflow_ends_the_stream() {
         let outbox = Outbox::default();
-        outbox.push(PeerMessage::default());
+        assert!(outbox.push(PeerMessage::default()));
         assert!(outbox.next().await.is_some());
-        for _ in 0..=WAITING_MAX {
-            outbox.push(PeerMessage::default());
-        }
+        let told = (0..=WAITING_MAX).filter(|_| !outbox.push(PeerMessage::default())).count();
+        assert_eq!(told, 1, "once");
         assert_eq!(outbox.next().await, None);
         outbox.push(PeerMessage::default());
         assert_eq!(outbox.next().await, None, "for good");

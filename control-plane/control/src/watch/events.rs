@@ -7,9 +7,10 @@ use revoq_credentials::Event;
 use tokio::sync::watch;
 use tonic::Status;
 
-use super::feed::{Feed, FeedEvent, Read};
+use super::feed::{Feed, FeedEvent};
 use super::links::Stored;
 use super::source::{Next, read_on};
+use crate::counts::Resync;
 use crate::status::status;
 
 struct Reader {
@@ -55,15 +56,15 @@ impl Reader {
                         return Err(Status::unavailable("this replica is shutting down"));
                     }
                 }
-                Next::Resync => return Err(self.gone()),
+                Next::Resync(why) => return Err(self.gone(why)),
             }
         }
     }
 
-    fn gone(&self) -> Status {
-        let what = match self.feed.read(self.cursor) {
-            Read::Oversized => "the next event is too large to show",
-            _ => "the events after it are compacted",
+    fn gone(&self, why: Resync) -> Status {
+        let what = match why {
+            Resync::Oversized => "the next event is too large to show",
+            Resync::New | Resync::Compacted | Resync::Foreign => "the events after it are compacted",
         };
         let cursor = self.cursor;
         Status::out_of_range(format!("revision {cursor}: {what}; begin from the present revision"))

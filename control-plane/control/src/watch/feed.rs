@@ -8,9 +8,6 @@ use revoq_credentials::Event;
 use revoq_lease::Moment;
 use tokio::sync::watch;
 
-/// Events that the ring holds at most.
-pub(crate) const RING_EVENTS_MAX: usize = 16_384;
-
 /// Encoded bytes that the ring holds at most.
 pub(crate) const RING_BYTES_MAX: usize = 32 * 1024 * 1024;
 
@@ -86,9 +83,10 @@ pub(crate) struct Feed {
     bytes_max: usize,
 }
 
+#[cfg(test)]
 impl Default for Feed {
     fn default() -> Feed {
-        Feed::new(RING_EVENTS_MAX, RING_BYTES_MAX)
+        Feed::new(16_384, RING_BYTES_MAX)
     }
 }
 

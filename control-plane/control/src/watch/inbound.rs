@@ -15,7 +15,8 @@ use tracing::debug;
 
 use super::links::Links;
 use super::outbound::Opening;
-use super::watcher::Watcher;
+use super::watcher::{ACK_CUTS_MAX, Watcher};
+use crate::counts::{CutOff, Limit};
 
 /// A stream must begin within this time.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,6 +26,9 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 /// A broker that takes no message for so long while there are some is cut off, to come back and resync.
 const STALL: Duration = Duration::from_secs(30);
+
+/// One that is being sent a snapshot has this long: its permit is one that others wait for.
+const STALL_SNAPSHOT: Duration = Duration::from_secs(5);
 
 /// How often silence and stalls are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -99,9 +103,12 @@ async fn converse(
             },
             () = sleep(LOOK) => {
                 if heard.elapsed() > links.liaison.lease() + SILENCE {
+                    links.counts.cut_off(CutOff::Silent);
                     return Status::deadline_exceeded("nothing was heard from the broker for a lease");
                 }
-                if watcher.stalled() > STALL {
+                let patience = if watcher.sending().is_some() { STALL_SNAPSHOT } else { STALL };
+                if watcher.stalled() > patience {
+                    links.counts.cut_off(CutOff::Stalled);
                     return Status::aborted("the broker does not read its stream");
                 }
             }
@@ -112,10 +119,15 @@ async fn converse(
 fn hear(links: &Links, watcher: &Watcher, message: BrokerMessage) -> Result<(), Status> {
     match message.message {
         Some(Message::Renew(renew)) => links.liaison.send(watcher.renew(renew)),
-        Some(Message::Ack(ack)) => links.liaison.send(watcher.acknowledge(ack)),
+        Some(Message::Ack(ack)) => {
+            links.counts.limit(Limit::AckCuts, ack.cuts.len().saturating_sub(ACK_CUTS_MAX));
+            links.liaison.send(watcher.acknowledge(ack));
+        }
         Some(Message::Farewell(_)) => links.liaison.send(watcher.farewell()),
         Some(Message::Usage(usage)) => links.usage.report(&usage, links.clock.now()),
-        Some(Message::Sessions(reply)) => watcher.reply(reply),
+        Some(Message::Sessions(reply)) => {
+            links.counts.limit(Limit::AnswerSessions, watcher.reply(reply));
+        }
         Some(Message::Hello(_)) => return Err(Status::invalid_argument("message: hello comes once, first")),
         // Of a later version, perhaps.
         None => debug!(node = watcher.node.0, "a message of an unknown kind"),

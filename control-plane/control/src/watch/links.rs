@@ -11,10 +11,11 @@ use super::source::Rows;
 use super::usage::Usage;
 use super::watchers::Watchers;
 use crate::clock::Clock;
+use crate::counts::Counts;
 use crate::peer::Liaison;
 
 /// Snapshots that are sent at the same time; further brokers wait. Each pins a state of the store.
-const SNAPSHOTS_MAX: usize = 32;
+pub(super) const SNAPSHOTS_MAX: usize = 32;
 
 /// The applied state of this replica.
 #[tonic::async_trait]
@@ -41,17 +42,12 @@ pub(crate) struct Links {
     pub(crate) usage: Arc<Usage>,
     pub(crate) clock: Clock,
     pub(crate) snapshots: Arc<Semaphore>,
+    pub(crate) counts: Counts,
 }
 
 impl Links {
-    pub(crate) fn new(
-        feed: Arc<Feed>,
-        stored: Arc<dyn Stored>,
-        watchers: Arc<Watchers>,
-        liaison: Arc<Liaison>,
-        clock: Clock,
-    ) -> Links {
-        let snapshots = Arc::new(Semaphore::new(SNAPSHOTS_MAX));
-        Links { feed, stored, watchers, liaison, usage: Arc::default(), clock, snapshots }
+    /// Permits for snapshots.
+    pub(crate) fn snapshots() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(SNAPSHOTS_MAX))
     }
 }

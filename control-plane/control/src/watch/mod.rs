@@ -23,12 +23,14 @@ mod watcher;
 mod watchers;
 
 #[cfg(test)]
+mod many_test;
+#[cfg(test)]
 mod rig;
 #[cfg(test)]
 mod stream_test;
 
 pub(crate) use events::events;
-pub(crate) use feed::{EVENT_BYTES_MAX, Feed, FeedEvent};
+pub(crate) use feed::{EVENT_BYTES_MAX, Feed, FeedEvent, RING_BYTES_MAX};
 pub(crate) use inbound::inbound;
 pub(crate) use links::{Links, Stored};
 pub(crate) use outbound::outbound;

@@ -7,16 +7,16 @@ use revoq_credentials::Change;
 use revoq_proto::v1::ControlMessage;
 use revoq_proto::v1::control_message::{Events, Grant, Message, Progress};
 use revoq_proto::v1::leader_message;
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::DropGuard;
 use tonic::Status;
 
 use super::feed::FeedEvent;
 use super::links::Links;
-use super::snapshot::Snapshot;
 use super::source::{Next, read_on};
-use super::watcher::Watcher;
+use super::watcher::{Sending, Watcher};
+use crate::counts::{Limit, Resync};
 use crate::status::status;
 
 /// A broker that only sees revisions pass learns of them this late: its resume point keeps up.
@@ -66,11 +66,6 @@ enum Stage {
     Ended,
 }
 
-struct Sending {
-    snapshot: Snapshot,
-    _permit: OwnedSemaphorePermit,
-}
-
 struct Outbound {
     links: Arc<Links>,
     watcher: Arc<Watcher>,
@@ -80,8 +75,7 @@ struct Outbound {
     /// The broker knows that it has everything up to here.
     told: u64,
     progress_due: Instant,
-    wants_snapshot: bool,
-    sending: Option<Sending>,
+    wants_snapshot: Option<Resync>,
     /// A grant whose progress frame is out.
     granted: Option<leader_message::Grant>,
     /// This node was removed at a revision; the stream ends then, at the latest.
@@ -99,8 +93,10 @@ impl Outbound {
             cursor: revision,
             told: revision,
             progress_due: Instant::now() + PROGRESS,
-            wants_snapshot: revision == 0 || !known,
-            sending: None,
+            wants_snapshot: match revision {
+                0 => Some(Resync::New),
+                _ => (!known).then_some(Resync::Foreign),
+            },
             granted: None,
             removed: None,
             links,
@@ -114,8 +110,8 @@ impl Outbound {
             if self.watcher.closed.is_cancelled() {
                 return Err(self.reason());
             }
-            if self.wants_snapshot {
-                self.begin_snapshot().await?;
+            if let Some(why) = self.wants_snapshot {
+                self.begin_snapshot(why).await?;
             }
             // Marked as seen before it is read: what comes meanwhile wakes us again.
             self.applied.mark_unchanged();
@@ -123,7 +119,7 @@ impl Outbound {
                 self.watcher.taken();
                 return Ok(ControlMessage { message: Some(message) });
             }
-            if !self.wants_snapshot {
+            if self.wants_snapshot.is_none() {
                 self.wait().await;
             }
         }
@@ -147,15 +143,18 @@ impl Outbound {
         }
     }
 
-    async fn begin_snapshot(&mut self) -> Result<(), Status> {
+    async fn begin_snapshot(&mut self, why: Resync) -> Result<(), Status> {
+        let waits = self.links.snapshots.available_permits() == 0;
+        self.links.counts.limit(Limit::Snapshots, usize::from(waits));
         let permit = tokio::select! {
             permit = Arc::clone(&self.links.snapshots).acquire_owned() => permit,
             () = self.watcher.closed.cancelled() => return Err(self.reason()),
         };
         let permit = permit.map_err(|_| Status::unavailable("this replica is shutting down"))?;
         let snapshot = self.links.stored.snapshot().map_err(status)?;
-        self.wants_snapshot = false;
-        self.sending = Some(Sending { snapshot, _permit: permit });
+        self.links.counts.snapshot(why);
+        self.wants_snapshot = None;
+        self.watcher.send_snapshot(Sending { snapshot, _permit: permit });
         Ok(())
     }
 
@@ -163,6 +162,10 @@ impl Outbound {
     fn ready(&mut self) -> Result<Option<Message>, Status> {
         if let Some(message) = self.next_chunk()? {
             return Ok(Some(message));
+        }
+        // Closing takes a snapshot away: nothing that builds on it may follow.
+        if self.watcher.closed.is_cancelled() {
+            return Err(self.reason());
         }
         if let Some(message) = self.next_grant() {
             return Ok(Some(message));
@@ -178,13 +181,15 @@ impl Outbound {
     }
 
     fn next_chunk(&mut self) -> Result<Option<Message>, Status> {
-        let Some(sending) = &mut self.sending else { return Ok(None) };
+        let mut held = self.watcher.sending();
+        let Some(sending) = held.as_mut() else { return Ok(None) };
         let stored = Arc::clone(&self.links.stored);
         let chunk = sending.snapshot.next_chunk(&mut |sealed| stored.open(sealed)).map_err(status)?;
-        if chunk.is_none() {
+        // With the last chunk the permit is free, however long the broker takes to read it.
+        if chunk.as_ref().is_none_or(|chunk| chunk.last) {
             self.cursor = sending.snapshot.revision();
             self.told = self.cursor;
-            self.sending = None;
+            *held = None;
         }
         Ok(chunk.map(Message::Snapshot))
     }
@@ -212,8 +217,8 @@ impl Outbound {
                 }
                 Next::Idle { cursor } if cursor > self.cursor => self.cursor = cursor,
                 Next::Idle { .. } => return Ok(None),
-                Next::Resync => {
-                    self.wants_snapshot = true;
+                Next::Resync(why) => {
+                    self.wants_snapshot = Some(why);
                     return Ok(None);
                 }
             }

@@ -61,11 +61,12 @@ impl Queries {
         }
     }
 
-    /// A part of an answer.
-    pub(crate) fn reply(&mut self, reply: SessionsReply) {
-        let Some(open) = self.open.get_mut(&reply.query) else { return };
+    /// A part of an answer. So many of its sessions found no room.
+    pub(crate) fn reply(&mut self, reply: SessionsReply) -> usize {
+        let Some(open) = self.open.get_mut(&reply.query) else { return 0 };
         open.answer.count = open.answer.count.max(reply.count);
         let room = ANSWER_SESSIONS_MAX - open.answer.sessions.len();
+        let left_out = reply.sessions.len().saturating_sub(room);
         open.answer.sessions.extend(reply.sessions.into_iter().take(room));
         if !reply.more
             && let Some(open) = self.open.remove(&reply.query)
@@ -73,6 +74,7 @@ impl Queries {
             // Nobody may wait any more; then nobody misses it.
             _ = open.reply.send(open.answer);
         }
+        left_out
     }
 }
 

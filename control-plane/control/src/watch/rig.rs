@@ -22,6 +22,7 @@ use tonic::Status;
 use super::source::ChangeRows;
 use super::{Feed, FeedEvent, Links, Rows, Snapshot, Stored, Watchers, inbound, outbound};
 use crate::clock::Clock;
+use crate::counts::Counts;
 use crate::error::Error;
 use crate::lease::{Ground, LeaseKeeper};
 use crate::machine::Credentials;
@@ -42,6 +43,8 @@ pub(crate) struct TestGround {
     /// In which Raft says that this replica leads.
     pub(crate) term: AtomicU64,
     applied: AtomicU64,
+    /// What snapshots are taken of; nothing: an empty state.
+    state: Option<fn() -> MemoryStore>,
 }
 
 impl Rows for TestGround {
@@ -65,7 +68,12 @@ impl Stored for TestGround {
     }
 
     fn snapshot(&self) -> Result<Snapshot, Error> {
-        Ok(Snapshot::new(Box::new(MemoryStore::new()), self.applied.load(Ordering::SeqCst)))
+        let revision = self.applied.load(Ordering::SeqCst);
+        let store: Box<dyn revoq_credentials::Reader + Send> = match &self.state {
+            Some(state) => Box::new(state()),
+            None => Box::new(MemoryStore::new()),
+        };
+        Ok(Snapshot::new(store, revision))
     }
 
     fn open(&self, _: &SealedTicketKeys) -> Option<v1::TicketKeys> {
@@ -127,6 +135,11 @@ impl Drop for Rig {
 
 impl Rig {
     pub(crate) fn new() -> Rig {
+        Rig::of_state(None)
+    }
+
+    /// One whose snapshots are of this state.
+    pub(crate) fn of_state(state: Option<fn() -> MemoryStore>) -> Rig {
         let feed = Arc::new(Feed::new(8, 1_000_000));
         let seal = Arc::new(KeyEncryptionKey::generate().expect("randomness"));
         let machine = Arc::new(Credentials::new(Arc::clone(&feed), seal));
@@ -138,14 +151,27 @@ impl Rig {
             proofs: watch::Sender::new(0),
             term: AtomicU64::new(1),
             applied: AtomicU64::new(10),
+            state,
         });
         machine.restored(10);
         let clock = Clock::system();
-        let keeper = LeaseKeeper::new(ground.clone(), Arc::clone(&feed), machine.marks(), clock.clone());
+        let counts = Counts::default();
+        let marks = machine.marks();
+        let keeper =
+            LeaseKeeper::new(ground.clone(), Arc::clone(&feed), marks, clock.clone(), counts.clone());
         let keeper = Arc::new(keeper);
-        let watchers = Arc::<Watchers>::default();
-        let liaison = Arc::new(Liaison::new(Arc::clone(&keeper), Arc::clone(&watchers)));
-        let links = Links::new(feed, ground.clone(), watchers, Arc::clone(&liaison), clock);
+        let watchers = Arc::new(Watchers::new(counts.clone()));
+        let liaison = Arc::new(Liaison::new(Arc::clone(&keeper), Arc::clone(&watchers), counts.clone()));
+        let links = Links {
+            feed,
+            stored: ground.clone(),
+            watchers,
+            liaison: Arc::clone(&liaison),
+            usage: Arc::default(),
+            clock,
+            snapshots: Links::snapshots(),
+            counts,
+        };
         let (leadership, following) = watch::channel(Rig::leads(1));
         let stop = CancellationToken::new();
         tokio::spawn(Arc::clone(&keeper).run(stop.clone()));
@@ -188,17 +214,26 @@ impl Rig {
 
     /// A broker's stream, not yet begun.
     pub(crate) fn stream(&self) -> Broker {
+        self.stream_of(NODE)
+    }
+
+    fn stream_of(&self, node: NodeId) -> Broker {
         let (to_replica, inbox) = mpsc::channel(100);
         let (opened, opening) = oneshot::channel();
         let gone = CancellationToken::new();
         let links = Arc::clone(&self.links);
-        tokio::spawn(inbound(Arc::clone(&links), NODE, ReceiverStream::new(inbox), opened, gone.clone()));
+        tokio::spawn(inbound(Arc::clone(&links), node, ReceiverStream::new(inbox), opened, gone.clone()));
         Broker { to_replica, from_replica: Box::pin(outbound(links, opening, gone.drop_guard())) }
     }
 
     /// A broker that has everything up to `revision`.
     pub(crate) async fn broker(&self, process: u8, revision: u64) -> Broker {
-        let broker = self.stream();
+        self.broker_of(NODE, process, revision).await
+    }
+
+    /// As [`Rig::broker`], of another node. It has no row, so that its renewals are refused.
+    pub(crate) async fn broker_of(&self, node: NodeId, process: u8, revision: u64) -> Broker {
+        let broker = self.stream_of(node);
         let hello = Hello { incarnation: vec![process; 16].into(), revision, version: String::new() };
         broker.say(Message::Hello(hello)).await;
         broker

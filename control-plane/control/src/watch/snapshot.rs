@@ -89,7 +89,7 @@ impl Snapshot {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use revoq_credentials::settings::definitions;
     use revoq_credentials::{
         Administrator, Cluster, Command, Fingerprint, MemoryStore, Millis, Node, NodeId, NodeKind, Operation,
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     /// A cluster with so many tenants beside the first one.
-    fn state(tenants: u64) -> MemoryStore {
+    pub(in super::super) fn state(tenants: u64) -> MemoryStore {
         let mut store = MemoryStore::new();
         let tenant =
             |number: u64| Operation::CreateTenant { name: format!("t{number}").parse().expect("a name") };

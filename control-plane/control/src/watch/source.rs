@@ -4,6 +4,7 @@ use std::sync::Arc;
 use revoq_credentials::Event;
 
 use super::feed::{BATCH_EVENTS_MAX, Feed, FeedEvent, Read};
+use crate::counts::Resync;
 
 /// Revisions and their encoded events.
 pub(crate) type ChangeRows = Vec<(u64, Vec<u8>)>;
@@ -25,7 +26,7 @@ pub(crate) enum Next {
     /// Nothing up to here.
     Idle { cursor: u64 },
     /// Only a snapshot leads on from here: rows are gone, or an event does not fit.
-    Resync,
+    Resync(Resync),
 }
 
 /// What comes after `cursor`, at most a message full.
@@ -33,13 +34,15 @@ pub(crate) fn read_on(feed: &Feed, rows: &dyn Rows, cursor: u64) -> Result<Next,
     match feed.read(cursor) {
         Read::Events { events, cursor } => Ok(Next::Events { events, cursor }),
         Read::Idle { cursor } => Ok(Next::Idle { cursor }),
-        Read::Oversized => Ok(Next::Resync),
+        Read::Oversized => Ok(Next::Resync(Resync::Oversized)),
         Read::Behind { floor } => read_rows(rows, cursor, floor),
     }
 }
 
 fn read_rows(rows: &dyn Rows, cursor: u64, floor: u64) -> Result<Next, crate::Error> {
-    let Some(stored) = rows.changes(cursor, BATCH_EVENTS_MAX)? else { return Ok(Next::Resync) };
+    let Some(stored) = rows.changes(cursor, BATCH_EVENTS_MAX)? else {
+        return Ok(Next::Resync(Resync::Compacted));
+    };
     let all = stored.len() < BATCH_EVENTS_MAX;
     let mut events = Vec::with_capacity(stored.len());
     let mut bytes = 0;
@@ -60,7 +63,7 @@ fn read_rows(rows: &dyn Rows, cursor: u64, floor: u64) -> Result<Next, crate::Er
 }
 
 fn before_oversized(events: Vec<Arc<FeedEvent>>) -> Next {
-    if events.is_empty() { Next::Resync } else { events_up_to_last(events) }
+    if events.is_empty() { Next::Resync(Resync::Oversized) } else { events_up_to_last(events) }
 }
 
 fn events_up_to_last(events: Vec<Arc<FeedEvent>>) -> Next {
@@ -120,7 +123,7 @@ mod tests {
                     cursor = next;
                 }
                 Next::Idle { cursor: next } if next > cursor => cursor = next,
-                Next::Idle { .. } | Next::Resync => return Ok((seen, cursor)),
+                Next::Idle { .. } | Next::Resync(_) => return Ok((seen, cursor)),
             }
         }
     }
@@ -135,7 +138,7 @@ mod tests {
         let (seen, cursor) = walk(&feed, &stored, 100)?;
         assert_eq!(seen, (51..=1_000).map(|revision| revision * 2).collect::<Vec<_>>());
         assert_eq!(cursor, 2_001);
-        assert!(matches!(read_on(&feed, &stored, 99)?, Next::Resync), "compacted");
+        assert!(matches!(read_on(&feed, &stored, 99)?, Next::Resync(Resync::Compacted)));
         Ok(())
     }
 

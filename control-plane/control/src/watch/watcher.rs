@@ -1,10 +1,11 @@
 //! One broker's watch stream, as the rest of the replica reaches it.
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use revoq_credentials::NodeId;
 use revoq_lease::IncarnationId;
 use revoq_proto::v1;
@@ -12,11 +13,12 @@ use revoq_proto::v1::broker_message::{Ack, Renew, SessionsReply};
 use revoq_proto::v1::control_message::SessionsQuery;
 use revoq_proto::v1::leader_message::Grant;
 use revoq_proto::v1::peer_message;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::queries::{Answer, Queries};
+use super::snapshot::Snapshot;
 use crate::lease::moment;
 
 /// Grants that wait for their events; a broker has at most two renewals unanswered.
@@ -26,7 +28,7 @@ const GRANTS_MAX: usize = 4;
 const CUTS_MAX: usize = 64;
 
 /// Cuts in one ack; a broker that names more is cut short.
-const ACK_CUTS_MAX: usize = 1_024;
+pub(super) const ACK_CUTS_MAX: usize = 1_024;
 
 #[derive(Debug, Default)]
 struct State {
@@ -61,6 +63,21 @@ pub(crate) struct Watcher {
     reason: OnceLock<Status>,
     /// When the transport took the last message, in ms since boot, until it asks for the next; else 0.
     taken: AtomicU64,
+    /// The snapshot that is being sent. It is here because the stream itself is asked for nothing while the broker does
+    /// not read: closing must let go of what others wait for all the same.
+    sending: Mutex<Option<Sending>>,
+}
+
+/// A snapshot that is being sent, and its permit.
+pub(crate) struct Sending {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) _permit: OwnedSemaphorePermit,
+}
+
+impl fmt::Debug for Sending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sending({})", self.snapshot.revision())
+    }
 }
 
 impl Watcher {
@@ -73,6 +90,7 @@ impl Watcher {
             closed: CancellationToken::new(),
             reason: OnceLock::new(),
             taken: AtomicU64::new(0),
+            sending: Mutex::default(),
         }
     }
 
@@ -95,10 +113,23 @@ impl Watcher {
         }
     }
 
+    pub(crate) fn send_snapshot(&self, sending: Sending) {
+        *self.sending.lock() = Some(sending);
+        if self.closed.is_cancelled() {
+            *self.sending.lock() = None;
+        }
+    }
+
+    /// The snapshot that is being sent.
+    pub(crate) fn sending(&self) -> MutexGuard<'_, Option<Sending>> {
+        self.sending.lock()
+    }
+
     /// Ends the stream; the first reason given is the one that the broker sees.
     pub(crate) fn close(&self, reason: Status) {
         _ = self.reason.set(reason);
         self.closed.cancel();
+        *self.sending.lock() = None;
     }
 
     pub(crate) fn reason(&self) -> Option<Status> {
@@ -203,8 +234,9 @@ impl Watcher {
         self.state.lock().queries.next()
     }
 
-    pub(crate) fn reply(&self, reply: SessionsReply) {
-        self.state.lock().queries.reply(reply);
+    /// A part of the broker's answer to a question. So many of its sessions found no room.
+    pub(crate) fn reply(&self, reply: SessionsReply) -> usize {
+        self.state.lock().queries.reply(reply)
     }
 
     /// The revision up to which the broker said that its gates are shut.

@@ -8,27 +8,34 @@ use revoq_proto::v1::leader_message::Grant;
 use tonic::Status;
 
 use super::watcher::Watcher;
+use crate::counts::{Counts, CutOff, Limit};
 use crate::lease::Outlet;
 
 /// Brokers that one replica serves at most; further ones are sent to the others.
 pub(crate) const WATCHERS_MAX: usize = 4_096;
 
 /// The brokers that this replica serves, one stream a node.
-#[derive(Debug, Default)]
 pub(crate) struct Watchers {
+    counts: Counts,
     streams: RwLock<HashMap<NodeId, Arc<Watcher>>>,
 }
 
 impl Watchers {
+    pub(crate) fn new(counts: Counts) -> Watchers {
+        Watchers { counts, streams: RwLock::default() }
+    }
+
     /// Enters a stream. An earlier one of the same node ends: its process is gone, or has given it up.
     pub(crate) fn enter(&self, watcher: &Arc<Watcher>) -> Result<(), Status> {
         let mut streams = self.streams.write();
         if streams.len() >= WATCHERS_MAX && !streams.contains_key(&watcher.node) {
+            self.counts.limit(Limit::Watchers, 1);
             return Err(Status::resource_exhausted(format!(
                 "this replica serves {WATCHERS_MAX} brokers already; connect to another"
             )));
         }
         if let Some(earlier) = streams.insert(watcher.node, Arc::clone(watcher)) {
+            self.counts.cut_off(CutOff::Replaced);
             earlier.close(Status::aborted("the node has opened another stream"));
         }
         Ok(())

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use revoq_control::{Config, Join, NodeKind, Replica};
+use rcgen::{CertificateParams, KeyPair};
+use revoq_control::{Config, Join, Limits, NodeKind, Replica};
 use revoq_proto::client::{Identity, Options, Tls, endpoint};
 use revoq_proto::context::Bundle;
 use revoq_proto::pem;
 use revoq_proto::v1;
 use revoq_proto::v1::cluster_client::ClusterClient;
+use revoq_proto::v1::node_client::NodeClient;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use tonic::transport::Channel;
@@ -23,12 +25,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Replicas {
     folder: TempDir,
     running: Vec<Option<Replica>>,
+    limits: Limits,
 }
 
 impl Replicas {
     /// Founds a cluster and lets the others join.
     pub(crate) async fn start(count: usize) -> Result<Replicas> {
-        let mut replicas = Replicas { folder: TempDir::new()?, running: Vec::new() };
+        Replicas::start_with(count, Limits::default()).await
+    }
+
+    /// The same with other limits.
+    pub(crate) async fn start_with(count: usize, limits: Limits) -> Result<Replicas> {
+        let mut replicas = Replicas { folder: TempDir::new()?, running: Vec::new(), limits };
         replicas.running.push(Some(Replica::start(replicas.config(0)).await?));
         for n in 1..count {
             let token = replicas.get(0).create_join_token(NodeKind::Replica, Some(1), PATIENCE).await?;
@@ -51,6 +59,7 @@ impl Replicas {
         config.timings.heartbeat = Duration::from_millis(100);
         config.timings.election_min = Duration::from_millis(500);
         config.timings.election_max = Duration::from_millis(1_000);
+        config.limits = self.limits.clone();
         config
     }
 
@@ -109,6 +118,23 @@ impl Replicas {
             key_pem: pem::encode(pem::PRIVATE_KEY, key),
             authority_pem: self.bundle()?.authority,
         }))
+    }
+
+    /// A broker node that has just joined: its certificate.
+    pub(crate) async fn join_broker(&self, name: &str) -> Result<Tls> {
+        let token = self.get(0).create_join_token(NodeKind::Broker, Some(1), PATIENCE).await?;
+        let key = KeyPair::generate()?;
+        let csr = CertificateParams::default().serialize_request(&key)?.der().to_vec();
+        let request = v1::JoinRequest {
+            token,
+            kind: v1::NodeKind::Broker.into(),
+            name: name.to_owned(),
+            csr: csr.into(),
+            address: String::new(),
+        };
+        let mut anonymous = NodeClient::new(self.channel_as(0, &self.anonymous()?)?);
+        let joined = anonymous.join(request).await?.into_inner();
+        self.identity(&joined.certificates, key.serialized_der())
     }
 
     pub(crate) async fn status(&self, n: usize) -> Result<v1::ClusterStatusResponse> {
