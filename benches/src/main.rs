@@ -5,8 +5,15 @@ mod client;
 mod clock;
 mod fleet;
 mod machine;
+mod node;
+mod process;
+mod replica;
 mod revoke;
+mod start;
 mod statistics;
+mod usage;
+mod watch;
+mod watchers;
 
 use clap::{Parser, Subcommand};
 
@@ -22,9 +29,22 @@ struct Arguments {
 enum Command {
     /// From a suspension to the gates and sockets that it shuts, beside the floor measured in the same run.
     Revoke(revoke::Arguments),
+    /// From a commit to the last ack of a thousand brokers, and what they cost the replicas.
+    Watch(watch::Arguments),
+    /// From the start of a broker to its readiness, beside a million certificates.
+    Start(start::Arguments),
     /// Internal: a process of clients that `revoke` starts.
     #[command(hide = true)]
     Fleet,
+    /// Internal: a replica.
+    #[command(hide = true)]
+    Replica,
+    /// Internal: a process of brokers that `watch` starts.
+    #[command(hide = true)]
+    Watchers,
+    /// Internal: a broker.
+    #[command(hide = true)]
+    Node,
 }
 
 #[tokio::main]
@@ -35,6 +55,11 @@ async fn main() -> anyhow::Result<()> {
         .init();
     match Arguments::parse().command {
         Command::Revoke(arguments) => revoke::run(&arguments).await,
+        Command::Watch(arguments) => Box::pin(watch::run(&arguments)).await,
+        Command::Start(arguments) => Box::pin(start::run(&arguments)).await,
         Command::Fleet => fleet::worker().await,
+        Command::Replica => Box::pin(replica::worker()).await,
+        Command::Watchers => Box::pin(watchers::worker()).await,
+        Command::Node => Box::pin(node::worker()).await,
     }
 }
