@@ -22,6 +22,10 @@ pub(crate) const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
 pub(crate) const LEADERLESS_PATIENCE: Duration = Duration::from_millis(500);
 /// After this a proposal's outcome is unknown.
 pub(crate) const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A follower may take its time to flush; it is given up only when it could be dead.
+pub(crate) const APPEND_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the leader may take to prove itself to a quorum.
+pub(crate) const PROOF_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a change of the membership may take, catching up included.
 pub(crate) const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long one snapshot may take from the first byte to installed.
@@ -36,10 +40,13 @@ pub struct Config {
     pub group: u32,
     /// How often a leader shows that it lives.
     pub heartbeat: Duration,
-    /// A follower waits at least this long without a leader before it stands for election.
+    /// Followers stay loyal to a silent leader for `election_max`. After that one waits at least this long before it
+    /// stands for election.
     pub election_min: Duration,
-    /// And at most this long. Also the time for which followers stay loyal to a silent leader.
+    /// And at most this long: twice this is what it takes until somebody stands after a leader died.
     pub election_max: Duration,
+    /// How often the states of the replicas are compared.
+    pub compare: Duration,
     /// Log entries between two compactions, and the number that is kept for followers that lag.
     pub snapshot_logs: u64,
     /// Changes of this many last indices can be read by [`crate::Group::changes`].
@@ -53,9 +60,10 @@ impl Config {
         Self {
             node,
             group,
-            heartbeat: Duration::from_millis(250),
-            election_min: Duration::from_millis(1000),
-            election_max: Duration::from_millis(2000),
+            heartbeat: Duration::from_millis(100),
+            election_min: Duration::from_millis(300),
+            election_max: Duration::from_millis(600),
+            compare: Duration::from_secs(1),
             snapshot_logs: 20_000,
             changes_kept: 100_000,
         }

@@ -1,5 +1,14 @@
 //! What can go wrong, by what the caller may conclude from it.
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
+
+/// What to do with a replica that must not go on with what it has on disk.
+#[must_use]
+pub fn replacement() -> &'static str {
+    "replace this replica: stop it, remove it from the cluster (`revoqctl cluster remove NODE`), delete its data folder, \
+     and let it join anew with a token (`revoqctl cluster join --kind replica`)"
+}
 
 /// Why a group did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -63,6 +72,82 @@ pub enum Error {
     /// A peer answered something that this replica does not understand.
     #[error("peer: {0}")]
     Peer(String),
+    /// The disk is full or fails. The replica has stopped; started again with a disk that works, it goes on.
+    #[error(
+        "the disk fails this replica at {path}: {reason}; nothing that was acknowledged is lost: free space there or \
+         mend the disk, and start the replica again"
+    )]
+    Disk {
+        /// The store's folder.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// The state is not that of the other replicas: this one has stopped for good.
+    #[error(
+        "the state of this replica differs from that of a majority of the voters at index {index}: its digest is {own}, \
+         theirs {theirs}; {}",
+        replacement()
+    )]
+    Diverged {
+        /// Where they were compared. They may have parted earlier.
+        index: u64,
+        /// The digest here, shortened.
+        own: String,
+        /// The digest there, shortened.
+        theirs: String,
+    },
+    /// Acknowledged entries or votes are gone: going on could undo what others rely upon.
+    #[error(
+        "the write-ahead log in {path} lost {lost} acknowledged writes ({held} < {promised}): this replica must not go on \
+         as if nothing were missing; {}",
+        replacement()
+    )]
+    Lost {
+        /// The store's folder.
+        path: String,
+        /// How many are gone.
+        lost: u64,
+        /// How many are there.
+        held: u64,
+        /// How many there were.
+        promised: u64,
+    },
+    /// Files of the store are not what they were.
+    #[error("the store in {path} is damaged: {reason}; {}", replacement())]
+    Damaged {
+        /// The store's folder.
+        path: String,
+        /// What was found.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn disk(path: &Path, reason: String) -> Self {
+        Self::Disk { path: path.display().to_string(), reason }
+    }
+
+    pub(crate) fn lost(path: &Path, held: u64, promised: u64) -> Self {
+        let lost = promised - held;
+        Self::Lost { path: path.display().to_string(), lost, held, promised }
+    }
+
+    /// Whether only a new replica with an empty data folder can take the place of this one.
+    #[must_use]
+    pub fn needs_replacement(&self) -> bool {
+        matches!(self, Self::Diverged { .. } | Self::Lost { .. } | Self::Damaged { .. })
+    }
+
+    /// As another replica is told: one of an earlier version knows no more.
+    pub(crate) fn for_peer(self) -> Self {
+        match self {
+            Self::Disk { .. } | Self::Diverged { .. } | Self::Lost { .. } | Self::Damaged { .. } => {
+                Self::Stopped(self.to_string())
+            }
+            other => other,
+        }
+    }
 }
 
 impl From<rocksdb::Error> for Error {

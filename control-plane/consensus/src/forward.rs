@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::Error;
 use crate::channels::{CallError, Lane};
-use crate::config::{COMMAND_SIZE_MAX, LEADERLESS_PATIENCE, PROPOSE_TIMEOUT};
+use crate::config::{COMMAND_SIZE_MAX, LEADERLESS_PATIENCE, PROOF_TIMEOUT, PROPOSE_TIMEOUT};
 use crate::group::{Group, Proof, Proposed};
 use crate::machine::Machine;
 use crate::types::{Blob, Types, decode};
@@ -49,7 +49,7 @@ impl<M: Machine> Group<M> {
     /// No leader could prove itself, or the local state does not come that far in time.
     pub async fn read_barrier(&self) -> Result<u64, Error> {
         let here = || self.read_index();
-        let index = self.at_leader(here, Kind::ReadIndex, Vec::new, self.config().election_max).await?;
+        let index = self.at_leader(here, Kind::ReadIndex, Vec::new, PROOF_TIMEOUT).await?;
         self.wait_applied(index, PROPOSE_TIMEOUT).await?;
         Ok(index)
     }

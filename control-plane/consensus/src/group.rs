@@ -1,19 +1,22 @@
 //! A replicated group as the rest of the process sees it.
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::Fatal;
 use openraft::metrics::RaftServerMetrics;
 use openraft::{BasicNode, Raft, RaftLogReader as _, RaftState, ServerState};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::Error;
 use crate::channels::{Channels, Dial};
+use crate::compare::keep_comparing;
 use crate::config::Config;
 use crate::digest::Digest;
+use crate::ending::{refuse_diverged, supervise};
 use crate::log::LogStore;
 use crate::machine::Machine;
 use crate::network::Network;
@@ -24,7 +27,7 @@ use crate::types::Types;
 
 /// One replica of a group. Clones are the same replica.
 pub struct Group<M: Machine> {
-    inner: Arc<Inner<M>>,
+    pub(crate) inner: Arc<Inner<M>>,
 }
 
 impl<M: Machine> Clone for Group<M> {
@@ -33,7 +36,7 @@ impl<M: Machine> Clone for Group<M> {
     }
 }
 
-struct Inner<M: Machine> {
+pub(crate) struct Inner<M: Machine> {
     config: Config,
     raft: Raft<Types, StateMachine<M>>,
     machinery: Arc<Machinery>,
@@ -41,6 +44,11 @@ struct Inner<M: Machine> {
     leadership: watch::Receiver<Leadership>,
     /// There was something on disk when it started.
     found: bool,
+    /// Why it has ended.
+    pub(crate) ended: watch::Sender<Option<Error>>,
+    /// See [`Status::differing`].
+    pub(crate) differing: Mutex<Vec<u64>>,
+    closing: watch::Sender<bool>,
 }
 
 /// Where a command ended up.
@@ -93,6 +101,9 @@ pub struct Status {
     pub members: Vec<Member>,
     /// The digest of the state at `applied`.
     pub digest: Digest,
+    /// Voters whose state was seen to differ from this replica's, which goes on: either a majority of the voters agrees
+    /// with it, or nobody can tell who is right.
+    pub differing: Vec<u64>,
 }
 
 /// One replica of a group, as another sees it.
@@ -113,22 +124,34 @@ impl<M: Machine> Group<M> {
     /// to be added by the others.
     ///
     /// # Errors
-    /// The configuration contradicts itself, or the store is damaged.
+    /// The configuration contradicts itself, the store is damaged, or an earlier start has found its state to be
+    /// another than the others'.
     pub async fn start(
         config: Config,
         store: &Store,
         machine: Arc<M>,
         dial: Arc<dyn Dial>,
     ) -> Result<Self, Error> {
+        let started = Self::begin(config, store, machine, dial).await;
+        started.map_err(|error| match error {
+            Error::Storage(text) => store.shared.database.fault_of(text),
+            other => other,
+        })
+    }
+
+    async fn begin(
+        config: Config,
+        store: &Store,
+        machine: Arc<M>,
+        dial: Arc<dyn Dial>,
+    ) -> Result<Self, Error> {
         let rows = Arc::new(store.group(config.group)?);
+        refuse_diverged(&rows)?;
+        let fault = rows.shared.database.fault();
         let machinery = Machinery::open(Arc::clone(&rows), config.changes_kept)?;
         let channels = Arc::new(Channels::new(config.group, dial));
-        let network = Network {
-            node: config.node,
-            channels: Arc::clone(&channels),
-            store: Arc::clone(&rows),
-            append_timeout: config.election_min,
-        };
+        let network =
+            Network { node: config.node, channels: Arc::clone(&channels), store: Arc::clone(&rows) };
         let mut log = LogStore::open(rows)?;
         let found = log.read_vote().await?.is_some();
         let states = StateMachine::open(Arc::clone(&machinery), Arc::clone(&machine))?;
@@ -139,9 +162,29 @@ impl<M: Machine> Group<M> {
         machinery.go_live();
         let leadership = watch_leadership(config.node, raft.server_metrics());
         raft.run();
-        let group = Self { inner: Arc::new(Inner { config, raft, machinery, channels, leadership, found }) };
+        let (ended, closing) = (watch::channel(None).0, watch::channel(false).0);
+        let differing = Mutex::default();
+        let inner = Inner { config, raft, machinery, channels, leadership, found, ended, differing, closing };
+        let group = Self { inner: Arc::new(inner) };
+        group.spawn_drivers(fault);
         group.lead_if_alone().await.map_err(|e| Error::Stopped(e.to_string()))?;
         Ok(group)
+    }
+
+    fn spawn_drivers(&self, fault: watch::Receiver<Option<Error>>) {
+        tokio::spawn(supervise(Arc::downgrade(&self.inner), fault));
+        let comparing = keep_comparing(Arc::downgrade(&self.inner), self.config().compare);
+        let mut closing = self.inner.closing.subscribe();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = comparing => {}
+                _ = closing.wait_for(|closing| *closing) => {}
+            }
+        });
+    }
+
+    pub(crate) fn upgrade(inner: &Weak<Inner<M>>) -> Option<Self> {
+        inner.upgrade().map(|inner| Self { inner })
     }
 
     /// Where nobody else can lead, there is no point in waiting for an election timeout.
@@ -244,17 +287,8 @@ impl<M: Machine> Group<M> {
             last_log: metrics.last_log_index.unwrap_or(0),
             members: members.collect(),
             digest: standing.digest,
+            differing: self.inner.differing.lock().clone(),
         }
-    }
-
-    /// Whether this replica works.
-    ///
-    /// # Errors
-    /// [`Error::Stopped`] with the reason.
-    pub fn running(&self) -> Result<(), Error> {
-        let metrics = self.raft().metrics();
-        let now = metrics.borrow_watched();
-        now.running_state.as_ref().map_err(|fatal| Error::Stopped(fatal.to_string())).copied()
     }
 
     /// Makes the state durable and lets the log up to it go.
@@ -272,6 +306,9 @@ impl<M: Machine> Group<M> {
         {
             self.hand_over(heir).await;
         }
+        self.inner.closing.send_replace(true);
+        self.end(Error::Stopped("it was told to".to_owned())).await;
+        // Where it had ended before, that may still be under way.
         if let Err(error) = self.raft().shutdown().await {
             tracing::error!(%error, group = self.config().group, "a replica ended badly");
         }
@@ -326,9 +363,11 @@ fn watch_leadership(
                 changed
             });
             if metrics.changed().await.is_err() {
-                return;
+                break;
             }
         }
+        // It has stopped: whoever leads now, it will not hear of it.
+        sender.send_modify(|known| *known = Leadership { term: known.term, ..Leadership::default() });
     });
     receiver
 }

@@ -15,8 +15,10 @@
 //! applied again from there. The log is therefore never purged beyond what is flushed.
 
 mod channels;
+mod compare;
 mod config;
 mod digest;
+mod ending;
 mod error;
 mod forward;
 mod group;
@@ -36,7 +38,7 @@ mod types;
 
 pub use channels::{Dial, tune};
 pub use config::{COMMAND_SIZE_MAX, Config, MESSAGE_SIZE_MAX};
-pub use error::Error;
+pub use error::{Error, replacement};
 pub use group::{Group, Leadership, Member, Proof, Proposed, Status};
 pub use machine::{Applied, Machine};
 pub use reader::StateReader;

@@ -9,9 +9,10 @@ use openraft::{OptionalSend, RaftLogReader};
 use parking_lot::RwLock;
 use rocksdb::WriteBatch;
 
+use crate::Error;
 use crate::config::APPEND_BYTES_MAX;
 use crate::reader::{below, walk};
-use crate::store::GroupStore;
+use crate::store::{GroupStore, standing};
 use crate::types::{Entry, LogId, Types, Vote, decode, encode, io_error};
 
 const VOTE: &[u8] = b"vote";
@@ -27,9 +28,31 @@ pub(crate) struct LogStore {
 }
 
 impl LogStore {
-    pub(crate) fn open(store: Arc<GroupStore>) -> io::Result<Self> {
+    pub(crate) fn open(store: Arc<GroupStore>) -> Result<Self, Error> {
         let vote = Arc::new(RwLock::new(store.meta(VOTE)?));
-        Ok(Self { store, vote })
+        let log = Self { store, vote };
+        let fault = log.fault()?.map(|reason| log.store.shared.database.damaged(reason));
+        fault.map_or(Ok(log), Err)
+    }
+
+    /// What is missing where entries don't follow each other, or the state doesn't reach to the first one: files of the
+    /// store that RocksDB did not miss.
+    fn fault(&self) -> io::Result<Option<String>> {
+        let purged = self.store.meta::<LogId>(PURGED)?.map(|id| id.index);
+        let applied = self.store.with_state(standing)?.index();
+        if let Some(purged) = purged.filter(|purged| *purged > applied) {
+            return Ok(Some(format!("the state ends at index {applied}, and the log begins after {purged}")));
+        }
+        let mut expected = purged.map_or(0, |index| index + 1);
+        let mut missing = None;
+        walk(self.store.db().raw_iterator_cf(&self.store.log_family()?), &[], |found, _| {
+            if found != key(expected) {
+                missing = Some(format!("entry {expected} is missing from the log"));
+            }
+            expected += 1;
+            Ok(missing.is_none())
+        })?;
+        Ok(missing)
     }
 
     fn last(&self) -> io::Result<Option<LogId>> {
@@ -61,8 +84,9 @@ impl LogStore {
         Ok(entries)
     }
 
+    /// With the next flush it is durable.
     fn write(&self, batch: WriteBatch) -> io::Result<()> {
-        self.store.db().write(batch).map_err(io_error)
+        self.store.shared.database.write(batch)
     }
 
     fn remove(&self, batch: &mut WriteBatch, from: u64, to: u64) -> io::Result<()> {
@@ -112,8 +136,11 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        let value = encode(vote)?;
-        self.store.db().put_cf(&self.store.meta_family()?, VOTE, value).map_err(io_error)?;
+        {
+            let mut batch = WriteBatch::default();
+            batch.put_cf(&self.store.meta_family()?, VOTE, encode(vote)?);
+            self.write(batch)?;
+        }
         *self.vote.write() = Some(*vote);
         self.store.shared.flusher.flushed().await
     }

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::channels::{CallError, Channels, Lane};
+use crate::config::APPEND_TIMEOUT;
 use crate::snapshot::{self, Snapshot, SnapshotData};
 use crate::store::GroupStore;
 use crate::types::{Types, Vote, decode, encode};
@@ -27,8 +28,6 @@ pub(crate) struct Network {
     pub(crate) node: u64,
     pub(crate) channels: Arc<Channels>,
     pub(crate) store: Arc<GroupStore>,
-    /// A follower may take its time to flush; it is given up only when it could be dead.
-    pub(crate) append_timeout: Duration,
 }
 
 impl Network {
@@ -40,7 +39,6 @@ impl Network {
             lane,
             channels: Arc::clone(&self.channels),
             store: Arc::clone(&self.store),
-            append_timeout: self.append_timeout,
         }
     }
 }
@@ -69,7 +67,6 @@ pub(crate) struct Peer {
     lane: Lane,
     channels: Arc<Channels>,
     store: Arc<GroupStore>,
-    append_timeout: Duration,
 }
 
 impl Peer {
@@ -117,7 +114,7 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        let timeout = option.hard_ttl().max(self.append_timeout);
+        let timeout = option.hard_ttl().max(APPEND_TIMEOUT);
         self.call(Kind::Append, RPCTypes::AppendEntries, &rpc, timeout).await
     }
 

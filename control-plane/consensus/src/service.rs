@@ -10,6 +10,7 @@ use revoq_proto::v1::{RaftCall, RaftReply, RaftSnapshotChunk};
 use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::Error;
 use crate::config::MESSAGE_SIZE_MAX;
 use crate::forward::Change;
 use crate::group::Group;
@@ -91,9 +92,16 @@ impl<M: Machine> Endpoint for Group<M> {
             Kind::TransferLeader => {
                 encode(&raft.handle_transfer_leader(question(&payload)?).await.map_err(stopped)?)
             }
-            Kind::Propose => encode(&self.propose_here(payload).await),
-            Kind::ReadIndex => encode(&self.read_index().await),
-            Kind::Membership => encode(&self.change_here(question::<Change>(&payload)?).await),
+            Kind::Propose => encode(&self.propose_here(payload).await.map_err(Error::for_peer)),
+            Kind::ReadIndex => encode(&self.read_index().await.map_err(Error::for_peer)),
+            Kind::Membership => {
+                let change = question::<Change>(&payload)?;
+                encode(&self.change_here(change).await.map_err(Error::for_peer))
+            }
+            Kind::Digest => {
+                self.running().map_err(stopped)?;
+                encode(&self.machinery().digest_until(question(&payload)?))
+            }
             Kind::Unspecified => {
                 return Err(Status::unimplemented("a kind of call that this version does not know"));
             }
@@ -104,11 +112,21 @@ impl<M: Machine> Endpoint for Group<M> {
     async fn snapshot(&self, header: &[u8], chunks: Streaming<RaftSnapshotChunk>) -> Result<Bytes, Status> {
         let (vote, meta): (Vote, SnapshotMeta) = question(header)?;
         let chunks = chunks.map(|chunk| chunk.map_err(io::Error::other));
-        let files = receive(&self.machinery().store.shared, chunks).await.map_err(internal)?;
+        let shared = &self.machinery().store.shared;
+        let files = receive(shared, chunks).await;
+        if let Some(error) = files.as_ref().err().filter(|error| is_local(error)) {
+            shared.database.fail(shared.database.disk(format!("a snapshot cannot be kept: {error}")));
+        }
+        let files = files.map_err(internal)?;
         let snapshot = Snapshot { meta, snapshot: SnapshotData::Files(files) };
         let response = self.raft().install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         encode(&response).map(Bytes::from).map_err(internal)
     }
+}
+
+/// Whether receiving failed for this replica's disk, and not for what came.
+fn is_local(error: &io::Error) -> bool {
+    !matches!(error.kind(), io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 fn question<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T, Status> {

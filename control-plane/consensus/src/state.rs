@@ -12,7 +12,7 @@ use rocksdb::WriteBatch;
 use tokio::sync::watch;
 
 use crate::config::BATCH_BYTES_MAX;
-use crate::digest;
+use crate::digest::{self, Digest, Recent};
 use crate::machine::Machine;
 use crate::overlay::{Overlay, Pending};
 use crate::reader::StateReader;
@@ -32,6 +32,7 @@ pub(crate) struct Machinery {
     changes_kept: u64,
     applied: watch::Sender<u64>,
     standing: Mutex<Standing>,
+    recent: Mutex<Recent>,
     /// Off while the start applies again what was applied before: that is told by `restored`, not by `publish`.
     live: AtomicBool,
 }
@@ -41,7 +42,13 @@ impl Machinery {
         let at = store.with_state(standing)?;
         let (applied, _) = watch::channel(at.index());
         let live = AtomicBool::new(false);
-        Ok(Arc::new(Self { store, changes_kept, applied, standing: Mutex::new(at), live }))
+        let mut recent = Recent::default();
+        // Nothing applied is not the same as the first entry applied, whose index is 0.
+        if at.applied.is_some() {
+            recent.restart(at.index(), at.digest);
+        }
+        let (standing, recent) = (Mutex::new(at), Mutex::new(recent));
+        Ok(Arc::new(Self { store, changes_kept, applied, standing, recent, live }))
     }
 
     pub(crate) fn applied(&self) -> watch::Receiver<u64> {
@@ -52,9 +59,31 @@ impl Machinery {
         self.standing.lock().clone()
     }
 
+    /// The digest at `index`, or else at the last one before it.
+    pub(crate) fn digest_until(&self, index: u64) -> Option<(u64, Digest)> {
+        self.recent.lock().until(index)
+    }
+
+    /// The digest at `index`, if it is one of the last.
+    pub(crate) fn digest_at(&self, index: u64) -> Option<Digest> {
+        self.recent.lock().at(index)
+    }
+
     /// From now on batches are published.
     pub(crate) fn go_live(&self) {
         self.live.store(true, Ordering::Release);
+    }
+
+    /// Entry by entry, through those with these digests.
+    fn advanced(&self, standing: Standing, digests: Vec<(u64, Digest)>) {
+        self.recent.lock().extend(digests);
+        self.moved(standing);
+    }
+
+    /// To another state.
+    fn replaced(&self, standing: Standing) {
+        self.recent.lock().restart(standing.index(), standing.digest);
+        self.moved(standing);
     }
 
     fn moved(&self, standing: Standing) {
@@ -78,6 +107,7 @@ struct Work<E> {
     changes: Vec<(u64, Vec<u8>)>,
     events: Vec<(u64, E)>,
     answers: Vec<(ApplyResponder<Types>, Bytes)>,
+    digests: Vec<(u64, Digest)>,
     membership_changed: bool,
     bytes: usize,
 }
@@ -89,6 +119,7 @@ impl<E> Default for Work<E> {
             changes: Vec::new(),
             events: Vec::new(),
             answers: Vec::new(),
+            digests: Vec::new(),
             membership_changed: false,
             bytes: 0,
         }
@@ -123,6 +154,7 @@ impl<M: Machine> StateMachine<M> {
             }
         };
         self.standing.applied = Some(entry.log_id);
+        work.digests.push((index, self.standing.digest));
         Ok(response)
     }
 
@@ -147,7 +179,7 @@ impl<M: Machine> StateMachine<M> {
         let pruned = self.standing.changes_floor..floor.max(self.standing.changes_floor);
         self.standing.changes_floor = pruned.end;
         self.write(work.pending, &work.changes, pruned, work.membership_changed)?;
-        self.machinery.moved(self.standing.clone());
+        self.machinery.advanced(self.standing.clone(), work.digests);
         if self.machinery.live.load(Ordering::Acquire) {
             self.machine.publish(self.standing.index(), work.events);
         }
@@ -228,7 +260,7 @@ impl<M: Machine> RaftStateMachine<Types> for StateMachine<M> {
         self.standing = installed.await.map_err(io::Error::other)??;
         self.membership = meta.last_membership.clone();
         tracing::info!(revision = self.standing.index(), "the state is that of a snapshot now");
-        self.machinery.moved(self.standing.clone());
+        self.machinery.replaced(self.standing.clone());
         self.machine.restored(self.standing.index());
         Ok(())
     }

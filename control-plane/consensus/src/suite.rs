@@ -26,11 +26,17 @@ impl Machine for Idle {
     fn restored(&self, _: u64) {}
 }
 
+/// A temporary folder, in memory where that can be: the tests open stores by the hundred.
+pub(crate) fn folder() -> TempDir {
+    let in_memory = tempfile::tempdir_in("/dev/shm");
+    in_memory.or_else(|_| tempfile::tempdir()).expect("a temporary folder")
+}
+
 struct Builder;
 
 impl StoreBuilder<Types, LogStore, StateMachine<Idle>, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, LogStore, StateMachine<Idle>), StorageError<Types>> {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = folder();
         let store = Store::open(folder.path()).expect("a fresh store opens");
         let rows = Arc::new(store.group(1).expect("a fresh group opens"));
         let machinery = Machinery::open(Arc::clone(&rows), 100).expect("an empty state is read");

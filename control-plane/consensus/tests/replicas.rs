@@ -182,6 +182,7 @@ async fn a_crash_takes_unflushed_state_and_the_log_brings_it_back() -> Result<()
     // The files as they would be found had the process died now: the state was never flushed.
     let copy = root.path().join("copy");
     copy_files(&root.path().join("1/rocksdb"), &copy.join("rocksdb"))?;
+    std::fs::copy(root.path().join("1/durable"), copy.join("durable"))?;
     let crashed = Replica::start(config(1), &copy, None).await?;
     eventually("the log is applied again", async || Ok(crashed.group.status().applied > expected.applied))
         .await?;

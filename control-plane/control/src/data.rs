@@ -9,6 +9,7 @@
 //! | `administrator.toml` | the first administrator's bundle, on the replica that founded the cluster |
 //! | `cluster-root-key.pem` | there too: to be moved to a safe place off the machine |
 //! | `founding` | present while a cluster is being founded |
+//! | `joining` | present from the beginning of a join until `state/` is made |
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use revoq_consensus::Store;
 use revoq_proto::client::Identity;
 use revoq_proto::pem;
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,7 @@ const STATE: &str = "state";
 const ADMINISTRATOR: &str = "administrator.toml";
 const ROOT_KEY: &str = "cluster-root-key.pem";
 const FOUNDING: &str = "founding";
+const JOINING: &str = "joining";
 
 /// Readable by its owner alone.
 const PRIVATE: u32 = 0o600;
@@ -65,20 +68,42 @@ impl DataFolder {
         Ok(folder)
     }
 
-    /// A cluster whose founding was cut short promised nothing to anybody: it is founded anew.
+    /// A cluster whose founding was cut short promised nothing to anybody: it is founded anew. A member without its
+    /// state did promise: its votes, and that it keeps what it acknowledged.
     fn clear_unfinished(&self) -> Result<(), Error> {
         let complete = self.path.join(NODE).exists();
         if self.path.join(FOUNDING).exists() {
             if !complete && self.state().exists() {
                 fs::remove_dir_all(self.state()).map_err(Error::file(self.state()))?;
             }
-            return if complete { self.remove(FOUNDING) } else { Ok(()) };
+            if !complete {
+                return Ok(());
+            }
+            self.remove(FOUNDING)?;
         }
         if !complete && self.state().exists() {
             let what = format!("the data folder {}", self.path.display());
             return Err(Error::corrupt(what, "there is state/ but no node.toml; restore it, or start empty"));
         }
+        if complete && !self.is_joining() && !Store::is_in(self.state()) {
+            return Err(Error::StateGone { path: self.state() });
+        }
         Ok(())
+    }
+
+    /// Marks the beginning of a join, which [`DataFolder::settle`] ends.
+    pub(crate) fn begin_joining(&self) -> Result<(), Error> {
+        self.write(JOINING, PUBLIC, b"")
+    }
+
+    /// A join was begun here, and nothing was promised to anybody yet.
+    pub(crate) fn is_joining(&self) -> bool {
+        self.path.join(JOINING).exists()
+    }
+
+    /// The store is made: from now on a member without it has lost it.
+    pub(crate) fn settle(&self) -> Result<(), Error> {
+        if self.is_joining() { self.remove(JOINING) } else { Ok(()) }
     }
 
     /// Marks the beginning of a founding; [`DataFolder::complete`] ends it.
@@ -175,7 +200,11 @@ impl DataFolder {
 
     fn remove(&self, name: &str) -> Result<(), Error> {
         let path = self.path.join(name);
-        remove_if_there(&path).map_err(Error::file(&path))
+        let remove = || {
+            remove_if_there(&path)?;
+            File::open(&self.path)?.sync_all()
+        };
+        remove().map_err(Error::file(&path))
     }
 }
 
@@ -221,6 +250,12 @@ mod tests {
         Ok(())
     }
 
+    /// As a store leaves it.
+    fn make_state(data: &DataFolder) -> std::io::Result<()> {
+        fs::create_dir_all(data.state().join("rocksdb"))?;
+        fs::write(data.state().join("rocksdb/CURRENT"), "MANIFEST-000001\n")
+    }
+
     #[test]
     fn only_an_unfinished_founding_is_cleared() -> Result<(), Box<dyn std::error::Error>> {
         let root = tempfile::tempdir()?;
@@ -229,13 +264,43 @@ mod tests {
         fs::create_dir(data.state())?;
         let data = DataFolder::open(root.path())?;
         assert!(!data.state().exists(), "the founding begins anew");
+        make_state(&data)?;
         data.complete(&member())?;
-        fs::create_dir(data.state())?;
+        // The founding was cut short between its last two steps.
+        data.begin_founding()?;
         assert!(DataFolder::open(root.path())?.state().exists());
+        assert!(!root.path().join(FOUNDING).exists());
         fs::remove_file(root.path().join(NODE))?;
         let error = DataFolder::open(root.path()).expect_err("state without its member").to_string();
         assert!(error.contains("no node.toml"), "{error}");
         assert!(data.state().exists(), "nothing is deleted");
+        Ok(())
+    }
+
+    #[test]
+    fn a_member_that_lost_its_state_is_refused() -> Result<(), Box<dyn std::error::Error>> {
+        let root = tempfile::tempdir()?;
+        let data = DataFolder::open(root.path())?;
+        // A join may be cut short after each of its steps.
+        data.begin_joining()?;
+        assert!(DataFolder::open(root.path())?.is_joining());
+        data.complete(&member())?;
+        assert_eq!(DataFolder::open(root.path())?.member()?, Some(member()), "it has promised nothing yet");
+        make_state(&data)?;
+        DataFolder::open(root.path())?.settle()?;
+        assert!(!DataFolder::open(root.path())?.is_joining());
+
+        let refused = |wiped: &str| {
+            let error = DataFolder::open(root.path()).expect_err(wiped);
+            assert_eq!(error.exit_code(), 4, "{error}");
+            let text = error.to_string();
+            assert!(text.contains("forgotten its votes") && text.contains("cluster remove"), "{text}");
+        };
+        fs::remove_dir_all(data.state())?;
+        refused("without the folder");
+        refused("again");
+        fs::create_dir_all(data.state().join("rocksdb"))?;
+        refused("an empty folder");
         Ok(())
     }
 }

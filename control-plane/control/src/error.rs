@@ -40,6 +40,17 @@ pub enum Error {
         /// How.
         detail: String,
     },
+    /// The data folder is a member's, and its state is gone.
+    #[error(
+        "there is no state in {}, and the folder is that of a member of the cluster: a replica that has forgotten its \
+         votes must not vote again; {}",
+        path.display(),
+        revoq_consensus::replacement()
+    )]
+    StateGone {
+        /// Where the state was.
+        path: PathBuf,
+    },
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -112,6 +123,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// What `revoq-control` exits with: 2, the configuration is wrong; 3, the disk is full or fails, and the same data can
+    /// be started again when it works; 4, this replica must be replaced, and starting it again does not help; 1, else.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Config { .. } => 2,
+            Error::Consensus(revoq_consensus::Error::Disk { .. }) => 3,
+            Error::File { source, .. } if is_of_the_disk(source) => 3,
+            Error::StateGone { .. } => 4,
+            Error::Consensus(error) if error.needs_replacement() => 4,
+            _ => 1,
+        }
+    }
+
     /// The caller's input, its value shortened for the message.
     pub fn invalid(field: &'static str, value: impl fmt::Display, remedy: impl Into<String>) -> Error {
         Error::Invalid { field, value: shortened(&value.to_string()), remedy: remedy.into() }
@@ -127,6 +151,12 @@ impl Error {
     pub fn corrupt(what: impl Into<String>, detail: impl fmt::Display) -> Error {
         Error::Corrupt { what: what.into(), detail: detail.to_string() }
     }
+}
+
+fn is_of_the_disk(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let broken = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
+    broken || matches!(error.kind(), FileTooLarge | QuotaExceeded | ReadOnlyFilesystem | StorageFull)
 }
 
 /// At most 64 characters, without control characters.

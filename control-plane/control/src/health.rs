@@ -1,5 +1,6 @@
 //! Driver: whether this replica can serve, for `/readyz` and gRPC health.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -31,7 +32,14 @@ impl Health {
     }
 
     /// Why this replica is not ready; `None` when it is.
-    pub(crate) fn unready(&self) -> Option<&'static str> {
+    pub(crate) fn unready(&self) -> Option<Cow<'static, str>> {
+        if let Some(fault) = self.plane.group.fault() {
+            return Some(Cow::Owned(fault.to_string()));
+        }
+        self.not_yet().map(Cow::Borrowed)
+    }
+
+    fn not_yet(&self) -> Option<&'static str> {
         if self.draining.load(Ordering::Relaxed) {
             return Some("shutting down");
         }

@@ -76,6 +76,7 @@ async fn metrics(State(pages): State<Pages>) -> impl IntoResponse {
     gauges.applied.set(count(status.applied));
     gauges.committed.set(count(status.committed));
     gauges.members.set(i64::try_from(status.members.len()).unwrap_or(i64::MAX));
+    gauges.differing.set(i64::try_from(status.differing.len()).unwrap_or(i64::MAX));
     gauges.watchers.set(i64::try_from(pages.plane.watchers.count()).unwrap_or(i64::MAX));
     gauges.usage_dropped.set(count(pages.plane.usage().dropped()));
     ([METRICS], pages.metrics.text())

@@ -31,6 +31,8 @@ pub(crate) async fn join(
 ) -> Result<Member, Error> {
     let token: JoinToken =
         join.token.parse().map_err(|error: revoq_proto::Error| Error::Join(error.to_string()))?;
+    let again = data.is_joining();
+    data.begin_joining()?;
     let key = GeneratedKey::new()?;
     let request = v1::JoinRequest {
         token: join.token.clone(),
@@ -39,7 +41,8 @@ pub(crate) async fn join(
         csr: request(&key, &config.name)?.into(),
         address: address.to_owned(),
     };
-    let response = call(join, &token, request).await?;
+    let response =
+        call(join, &token, request).await.map_err(|error| if again { begun_before(error) } else { error })?;
     let identity = Identity {
         certificates_pem: pem::encode_certificates(&response.certificates),
         key_pem: pem::encode(pem::PRIVATE_KEY, &key.private()),
@@ -52,6 +55,17 @@ pub(crate) async fn join(
     let member = member(response.node, response.cluster);
     data.complete(&member)?;
     Ok(member)
+}
+
+/// A token is used up before the answer arrives: the start before may have been cut short in between.
+fn begun_before(error: Error) -> Error {
+    match error {
+        Error::Join(reason) => Error::Join(format!(
+            "{reason} (an earlier start has begun to join: if `revoqctl cluster nodes` shows this replica, remove it, and \
+             use a new token)"
+        )),
+        other => other,
+    }
 }
 
 async fn call(join: &Join, token: &JoinToken, request: v1::JoinRequest) -> Result<v1::JoinResponse, Error> {

@@ -15,8 +15,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("revoq-control: {error:#}");
-            let wrong = matches!(error.downcast_ref(), Some(revoq_control::Error::Config { .. }));
-            if wrong { ExitCode::from(2) } else { ExitCode::FAILURE }
+            let known = error.downcast_ref::<revoq_control::Error>();
+            known.map_or(ExitCode::FAILURE, |error| ExitCode::from(error.exit_code()))
         }
     }
 }
@@ -34,10 +34,11 @@ async fn run(args: &Args) -> Result<()> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let fault = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        fault = replica.stopped() => Some(fault),
+    };
     replica.shutdown().await;
-    Ok(())
+    fault.map_or(Ok(()), |fault| Err(fault.into()))
 }

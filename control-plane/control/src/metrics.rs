@@ -59,6 +59,7 @@ pub(crate) struct Gauges {
     pub(crate) applied: Gauge<i64, AtomicI64>,
     pub(crate) committed: Gauge<i64, AtomicI64>,
     pub(crate) members: Gauge<i64, AtomicI64>,
+    pub(crate) differing: Gauge<i64, AtomicI64>,
     pub(crate) watchers: Gauge<i64, AtomicI64>,
     pub(crate) usage_dropped: Gauge<i64, AtomicI64>,
 }
@@ -86,6 +87,7 @@ impl Metrics {
             ("applied_revision", "Revision that this replica has applied", &gauges.applied),
             ("committed_revision", "Revision that this replica knows to be committed", &gauges.committed),
             ("members", "Replicas in the membership", &gauges.members),
+            ("differing_replicas", "Voters whose state differs from this replica's", &gauges.differing),
             ("watchers", "Brokers that this replica serves", &gauges.watchers),
             ("usage_dropped", "Reports of use that found no room since the start", &gauges.usage_dropped),
         ] {

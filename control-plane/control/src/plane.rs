@@ -22,6 +22,7 @@ use crate::lease::{Due, LeaseKeeper, duties};
 use crate::machine::{Credentials, Marks, decode_response};
 use crate::peer::{Liaison, Peers};
 use crate::seal::Seal;
+use crate::status::STOPPED;
 use crate::stored::GroupState;
 use crate::tickets::fresh_ticket_keys;
 use crate::watch::{self, Feed, Links, Usage, Watchers};
@@ -119,9 +120,18 @@ impl Plane {
         let keeper = Arc::clone(&self.leases);
         self.tasks.spawn(Arc::clone(&keeper).run(self.stop.clone()));
         self.tasks.spawn(liaison.run(self.group.leadership(), Arc::clone(&self.peers), self.stop.clone()));
+        self.tasks.spawn(Arc::clone(self).send_away());
         let plane = Arc::clone(self);
         self.tasks.spawn(duties(keeper, marks, self.stop.clone(), move |due| Arc::clone(&plane).act(due)));
         self.tasks.spawn(Arc::clone(self).record_usage());
+    }
+
+    /// Ends the watch streams when the group has stopped by itself, so that the brokers go elsewhere at once.
+    async fn send_away(self: Arc<Self>) {
+        tokio::select! {
+            _ = self.group.stopped() => self.watchers.close(&Status::unavailable(STOPPED)),
+            () = self.stop.cancelled() => {}
+        }
     }
 
     /// Ends the watch streams and the drivers, then the group; if it leads, another takes over first.
@@ -151,8 +161,9 @@ impl Plane {
         self.stale_read()
     }
 
-    /// The state as this replica has it.
+    /// The state as this replica has it. One that has stopped by itself gives none: it may be wrong.
     pub(crate) fn stale_read(&self) -> Result<StateReader, Error> {
+        self.group.fault().map_or(Ok(()), Err)?;
         Ok(self.group.reader()?)
     }
 

@@ -110,6 +110,7 @@ impl Replica {
         let metrics = Arc::new(Metrics::new());
         let tls = TlsAcceptor::from(Arc::new(tls::server(&identity)?));
         let store = Store::open(data.state())?;
+        data.settle()?;
         let dial = Arc::new(MutualTls::new(identity));
         let seal: Arc<dyn Seal> = Arc::<KeyEncryptionKey>::clone(&key_encryption_key);
         let counts = metrics.counts.clone();
@@ -210,6 +211,12 @@ impl Replica {
         self.plane.feed.applied_at(revision)
     }
 
+    /// Waits until it has stopped by itself, and returns why: its disk is full or fails, or its state is not the others'.
+    /// Nothing of it works any more: call [`Replica::shutdown`], and end with [`Error::exit_code`].
+    pub async fn stopped(&self) -> Error {
+        Error::Consensus(self.plane.group.stopped().await)
+    }
+
     /// How it stands in the replicated group.
     pub fn status(&self) -> Status {
         self.plane.group.status()
@@ -306,6 +313,11 @@ async fn begin(
             let member = join::join(config, join, data, &address, member).await?;
             Ok(Begun { member, initialize: None, joined: true })
         }
+        None if data.is_joining() => {
+            let remedy = "is needed: this data folder has begun to join a cluster; start with an empty one to found another";
+            let (origin, key) = ("configuration".to_owned(), "join.token".to_owned());
+            Err(Error::Config { origin, key, value: String::new(), remedy: remedy.to_owned() })
+        }
         None => {
             let founding = founding::found(config, data, member, clock.now())?;
             Ok(Begun { member: founding.member, initialize: Some(founding.initialize), joined: false })
@@ -335,6 +347,7 @@ fn group(config: &Config, member: &Member) -> revoq_consensus::Config {
         heartbeat: config.timings.heartbeat,
         election_min: config.timings.election_min,
         election_max: config.timings.election_max,
+        compare: config.timings.compare,
         snapshot_logs: config.limits.snapshot_logs,
         changes_kept: config.limits.changes_kept,
         ..revoq_consensus::Config::new(member.node, GROUP)

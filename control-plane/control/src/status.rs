@@ -11,6 +11,9 @@ use tracing::error;
 
 use crate::error::Error;
 
+/// What everybody is told by a replica that has stopped by itself.
+pub(crate) const STOPPED: &str = "this replica has stopped; another one serves";
+
 /// What a caller is answered.
 #[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
 pub(crate) fn status(error: Error) -> Status {
@@ -36,6 +39,7 @@ fn code(error: &Error) -> Code {
         | Error::Config { .. }
         | Error::File { .. }
         | Error::Corrupt { .. }
+        | Error::StateGone { .. }
         | Error::Listen { .. }
         | Error::Join(_)
         | Error::Sealed
@@ -62,6 +66,10 @@ fn replicated(error: &Consensus) -> Code {
         Consensus::NoLeader
         | Consensus::NotLeader { .. }
         | Consensus::Stopped(_)
+        | Consensus::Disk { .. }
+        | Consensus::Diverged { .. }
+        | Consensus::Lost { .. }
+        | Consensus::Damaged { .. }
         | Consensus::Late { .. } => Code::Unavailable,
         Consensus::Unknown(_) => Code::Unknown,
         Consensus::Refused { .. } => Code::ResourceExhausted,
@@ -78,6 +86,13 @@ fn message(error: &Error) -> String {
         Error::Consensus(inner @ (Consensus::NoLeader | Consensus::NotLeader { .. })) => {
             format!("{inner}; nothing changed, try again in a second")
         }
+        // Its log says why.
+        Error::Consensus(
+            Consensus::Disk { .. }
+            | Consensus::Diverged { .. }
+            | Consensus::Lost { .. }
+            | Consensus::Damaged { .. },
+        ) => STOPPED.to_owned(),
         Error::Consensus(inner @ Consensus::Unknown(_)) => {
             format!("{inner}; the change may have happened: read before you try again")
         }
@@ -135,6 +150,11 @@ mod tests {
             (Consensus::NoLeader.into(), Code::Unavailable, "nothing changed, try again"),
             (Consensus::Unknown("late".into()).into(), Code::Unknown, "may have happened: read before"),
             (Consensus::Compacted { oldest: 7 }.into(), Code::OutOfRange, "7"),
+            (
+                Consensus::Disk { path: "/path".into(), reason: "full".into() }.into(),
+                Code::Unavailable,
+                "another one serves",
+            ),
             (Error::Sealed, Code::Internal, "internal error"),
             (Error::Signing("secret".into()), Code::Internal, "internal error"),
             (Consensus::Storage("/path".into()).into(), Code::Internal, "internal error"),

@@ -6,12 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result, ensure};
 use revoq_control::{NodeKind, Replica};
+use revoq_proto::client::{Identity, Tls};
 use revoq_proto::v1;
 use revoq_proto::v1::audit_client::AuditClient;
 use revoq_proto::v1::authorities_client::AuthoritiesClient;
 use revoq_proto::v1::certificates_client::CertificatesClient;
 use revoq_proto::v1::cluster_client::ClusterClient;
 use revoq_proto::v1::credentials_client::CredentialsClient;
+use revoq_proto::v1::raft_client::RaftClient;
 use revoq_proto::v1::selector::Selector;
 use support::{Replicas, TENANT, refused, until};
 use tonic::Code;
@@ -134,6 +136,16 @@ async fn joining_needs_a_good_token_and_removal_ends_a_membership() -> Result<()
     })
     .await?;
     third.shutdown().await;
+    // Its certificate is as good as new, and opens nothing any more.
+    let read = |name: &str| std::fs::read_to_string(replicas.data(2).join(name));
+    let identity = Identity {
+        certificates_pem: read("certificate.pem")?,
+        key_pem: read("key.pem")?,
+        authority_pem: read("authority.pem")?,
+    };
+    let mut raft = RaftClient::new(replicas.channel_as(0, &Tls::Mutual(identity))?);
+    let call = v1::RaftCall { group: 0, kind: v1::raft_call::Kind::Vote.into(), payload: Vec::new().into() };
+    refused(raft.call(call).await, Code::Unauthenticated, &["replica-2", "no longer"])?;
     let unknown = v1::RemoveNodeRequest { node: 77 };
     refused(cluster.remove_node(unknown).await, Code::NotFound, &["77"])?;
     create_authority(&replicas, 1, "after").await.context("two go on")?;

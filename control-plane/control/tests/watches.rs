@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use prost::Message as _;
-use revoq_control::Limits;
+use revoq_control::{Config, Limits};
 use revoq_proto::client::Tls;
 use revoq_proto::v1::broker_message::{Ack, Hello, Message};
 use revoq_proto::v1::control_message::Message as Sent;
@@ -144,8 +144,10 @@ async fn a_broker_resumes_by_revision_at_any_replica() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_kept_any_more_is_made_up_for_by_a_snapshot() -> Result<()> {
-    let limits = Limits { changes_kept: 20, changes_in_memory: 10, ..Limits::default() };
-    let mut replicas = Replicas::start_with(1, limits).await?;
+    let short = |config: &mut Config| {
+        config.limits = Limits { changes_kept: 20, changes_in_memory: 10, ..Limits::default() };
+    };
+    let mut replicas = Replicas::start_with(1, short).await?;
     let mut broker = Broker::join(&replicas).await?;
     broker.watch(&replicas, 0, 1).await?;
     let changed = change(&replicas, 0, 15).await?;

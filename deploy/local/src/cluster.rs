@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -166,6 +167,27 @@ impl Cluster {
         if let Some(broker) = self.brokers[n].take() {
             Box::pin(broker.shutdown()).await;
         }
+    }
+
+    /// Waits until a replica has stopped by itself: which, from 0, and why. Stop it then, which releases its files.
+    pub async fn failed(&self) -> (usize, revoq_control::Error) {
+        let running =
+            self.replicas.iter().enumerate().filter_map(|(n, replica)| Some((n, replica.as_ref()?)));
+        let mut waiting: Vec<_> = running.map(|(n, replica)| (n, Box::pin(replica.stopped()))).collect();
+        std::future::poll_fn(|context| {
+            let ready = waiting.iter_mut().find_map(|(n, stopped)| match stopped.as_mut().poll(context) {
+                Poll::Ready(fault) => Some((*n, fault)),
+                Poll::Pending => None,
+            });
+            ready.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    /// Whether any replica runs.
+    #[must_use]
+    pub fn has_replicas(&self) -> bool {
+        self.replicas.iter().any(Option::is_some)
     }
 
     /// Stops everything, brokers first.

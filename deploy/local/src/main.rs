@@ -42,7 +42,7 @@ async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let cluster = Box::pin(Cluster::start(Options {
+    let mut cluster = Box::pin(Cluster::start(Options {
         data: arguments.data,
         replicas: arguments.replicas,
         brokers: arguments.brokers,
@@ -55,12 +55,22 @@ async fn main() -> Result<()> {
     if let Some(file) = &arguments.ready_file {
         std::fs::write(file, &summary).with_context(|| format!("writing {}", file.display()))?;
     }
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    let fault = loop {
+        tokio::select! {
+            _ = interrupt.recv() => break None,
+            _ = terminate.recv() => break None,
+            (n, fault) = cluster.failed() => {
+                // It has said why. The others go on without it.
+                tracing::error!("replica {} has stopped", n + 1);
+                cluster.stop_replica(n).await;
+                if !cluster.has_replicas() {
+                    break Some(fault);
+                }
+            }
+        }
+    };
     Box::pin(cluster.shutdown()).await;
-    Ok(())
+    fault.map_or(Ok(()), |fault| Err(fault).context("no replica is left"))
 }
 
 /// A line for each listener, and the administrator's bundle.

@@ -66,7 +66,9 @@ pub(crate) fn stream(
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::task::spawn_blocking(move || {
         if let Err(error) = feed(&store, group, header, data, &sender) {
-            tracing::warn!(group, %error, "a snapshot could not be sent");
+            // Its own disk: the peer is not at fault.
+            let database = &store.shared.database;
+            database.fail(database.fault_of(format!("a snapshot could not be sent: {error}")));
         }
     });
     receiver

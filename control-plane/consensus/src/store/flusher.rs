@@ -31,6 +31,13 @@ impl Flusher {
         }
     }
 
+    /// Returns when everything written so far is durable; not for a task.
+    pub(crate) fn flush_and_wait(&self) -> io::Result<()> {
+        let (sender, receiver) = channel();
+        self.flush(move |result| drop(sender.send(result)));
+        receiver.recv().unwrap_or_else(|_| Err(io::Error::other("the flusher thread has ended")))
+    }
+
     /// Returns when everything written so far is durable.
     pub(crate) async fn flushed(&self) -> io::Result<()> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -56,10 +63,7 @@ fn run(database: &Database, waiting: &Receiver<Done>) {
     while let Ok(first) = waiting.recv() {
         batch.push(first);
         batch.extend(waiting.try_iter());
-        let result = database.db.flush_wal(true).map_err(rocksdb::Error::into_string);
-        if let Err(error) = &result {
-            tracing::error!(%error, "the log cannot be made durable: the replica stops");
-        }
+        let result = database.flush().map_err(|error| error.to_string());
         for done in batch.drain(..) {
             done(result.clone().map_err(io::Error::other));
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
-use rocksdb::{IngestExternalFileOptions, WriteBatch, WriteOptions};
+use rocksdb::{IngestExternalFileOptions, WriteBatch};
 use serde::{Deserialize, Serialize};
 
 use super::{Db, Family, Shared};
@@ -62,6 +62,7 @@ impl GroupStore {
         *store.generation.write() = generation;
         store.shared.ensure(&store.family_name(generation))?;
         store.drop_other_generations(generation)?;
+        store.shared.database.hold_manifest()?;
         // Nothing else was written since the start: what can be read now has survived.
         let index = store.with_state(standing)?.index();
         store.flushed.store(index, Ordering::Release);
@@ -132,19 +133,21 @@ impl GroupStore {
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         let mut generation = self.generation.write();
-        self.write_generation(new)?;
+        self.write_meta(GENERATION, &new)?;
         *generation = new;
         self.flushed.store(standing.index(), Ordering::Release);
         drop(generation);
         self.drop_other_generations(new).map_err(io::Error::other)?;
+        self.shared.database.hold_manifest()?;
         Ok(standing)
     }
 
-    fn write_generation(&self, generation: u64) -> io::Result<()> {
-        let mut durable = WriteOptions::default();
-        durable.set_sync(true);
-        let value = encode(&generation)?;
-        self.db().put_cf_opt(&self.meta_family()?, GENERATION, value, &durable).map_err(io_error)
+    /// Writes a row of `meta`, and returns when it is durable; not for a task.
+    pub(crate) fn write_meta<T: Serialize>(&self, key: &[u8], value: &T) -> io::Result<()> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(&self.meta_family()?, key, encode(value)?);
+        self.shared.database.write(batch)?;
+        self.shared.flusher.flush_and_wait()
     }
 
     fn drop_other_generations(&self, keep: u64) -> Result<(), Error> {

@@ -1,7 +1,13 @@
-//! The one RocksDB of a process, and the thread that makes its log durable.
+//! The one RocksDB of a process, and the threads that look after it.
+mod database;
 mod flusher;
 mod group;
+mod keeper;
+mod mark;
 mod options;
+mod recovery;
+#[cfg(test)]
+mod torn_test;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,11 +17,13 @@ use rocksdb::{BoundColumnFamily, DBWithThreadMode, MultiThreaded};
 use tokio::sync::watch;
 
 use crate::Error;
+pub(crate) use database::Database;
 use flusher::Flusher;
 pub(crate) use group::{
     GroupStore, Standing, change_key, membership, put_membership, put_standing, row_key, standing,
     standing_row,
 };
+use keeper::Keeper;
 pub(crate) use options::{state_options, without_wal};
 
 pub(crate) type Db = DBWithThreadMode<MultiThreaded>;
@@ -24,7 +32,7 @@ pub(crate) type Family<'a> = Arc<BoundColumnFamily<'a>>;
 /// The RocksDB that holds the logs and the states of all groups of this process. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     closed: watch::Receiver<()>,
 }
 
@@ -32,40 +40,44 @@ pub struct Store {
 pub(crate) struct Shared {
     pub(crate) database: Arc<Database>,
     pub(crate) flusher: Flusher,
+    _keeper: Keeper,
     scratch: PathBuf,
     scratch_next: AtomicU64,
 }
 
-/// The open database. Fields are dropped in order: `closed` tells that the files are released.
-pub(crate) struct Database {
-    pub(crate) db: Db,
-    _closed: watch::Sender<()>,
-}
+/// The folder of the rows, in the store's.
+const ROWS: &str = "rocksdb";
+/// What the log must hold.
+const MARK: &str = "durable";
 
 impl Store {
+    /// Whether there is a store in `path`, whole or not.
+    #[must_use]
+    pub fn is_in(path: impl AsRef<Path>) -> bool {
+        let path = path.as_ref();
+        path.join(ROWS).join("CURRENT").exists() || path.join(MARK).exists()
+    }
+
     /// Opens the store in `path`, creating it where nothing is.
     ///
     /// # Errors
-    /// The folder cannot be written, another process has it open, or the write-ahead log is damaged before its end.
+    /// [`Error::Lost`] if writes that were acknowledged are not in the write-ahead log; [`Error::Damaged`] if its files
+    /// are not what they were; [`Error::Disk`] if they cannot be read or written; [`Error::Storage`] otherwise, such as
+    /// when another process has it open.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
+        let disk = |error: std::io::Error| Error::disk(path, error.to_string());
         let scratch = path.join("scratch");
         if scratch.exists() {
-            std::fs::remove_dir_all(&scratch)?;
+            std::fs::remove_dir_all(&scratch).map_err(disk)?;
         }
-        std::fs::create_dir_all(&scratch)?;
-        let rows = path.join("rocksdb");
-        let options = options::database_options();
-        let names = if rows.join("CURRENT").exists() { Db::list_cf(&options, &rows)? } else { Vec::new() };
-        let families = names.into_iter().map(|name| {
-            let options = options::family_options(&name);
-            (name, options)
-        });
-        let db = Db::open_cf_with_opts(&options, &rows, families)?;
+        std::fs::create_dir_all(&scratch).map_err(disk)?;
+        let (db, written, mark) = recovery::open(path)?;
         let (sender, closed) = watch::channel(());
-        let database = Arc::new(Database { db, _closed: sender });
+        let database = Arc::new(Database::new(db, path, written, mark, sender));
         let flusher = Flusher::spawn(Arc::clone(&database))?;
-        let shared = Shared { database, flusher, scratch, scratch_next: AtomicU64::new(0) };
+        let keeper = Keeper::spawn(Arc::clone(&database))?;
+        let shared = Shared { database, flusher, _keeper: keeper, scratch, scratch_next: AtomicU64::new(0) };
         Ok(Self { shared: Arc::new(shared), closed })
     }
 

@@ -1,4 +1,5 @@
 //! How RocksDB is set up.
+use super::database::count;
 use rocksdb::{BlockBasedOptions, DBCompressionType, DBRecoveryMode, Options, WriteOptions};
 
 const MIB: usize = 1024 * 1024;
@@ -12,8 +13,10 @@ pub(super) fn database_options() -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     // A torn tail is what a crash leaves; a fault before it means that acknowledged entries are gone, and then the
-    // replica must not start as if nothing were missing.
+    // replica must not start as if nothing were missing. A log that was cut short looks the same: see `recovery`.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    // As do closed logs of which one is missing or short.
+    options.set_track_and_verify_wals_in_manifest(true);
     options.set_max_total_wal_size(WAL_BYTES_MAX);
     // Written by the flusher thread together with the fdatasync, not by every append.
     options.set_manual_wal_flush(true);
@@ -29,8 +32,15 @@ pub(super) fn family_options(name: &str) -> Options {
     match name.split('.').next() {
         Some("log") => log_options(),
         Some("state") => state_options(),
+        Some("default") => count_options(),
         _ => meta_options(),
     }
+}
+
+fn count_options() -> Options {
+    let mut options = meta_options();
+    count(&mut options);
+    options
 }
 
 fn log_options() -> Options {

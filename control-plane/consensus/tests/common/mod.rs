@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub(crate) struct Register {
     pub(crate) published: Mutex<Vec<(u64, Vec<u8>)>>,
     pub(crate) restored: Mutex<Vec<u64>>,
     pub(crate) applied: AtomicUsize,
+    /// From now on it writes what the others do not.
+    pub(crate) wrong: AtomicBool,
 }
 
 impl Machine for Register {
@@ -31,7 +33,10 @@ impl Machine for Register {
     fn apply(&self, reader: &dyn Reader, _: u64, command: &[u8]) -> Result<Applied<Vec<u8>>, ReadError> {
         self.applied.fetch_add(1, Ordering::Relaxed);
         let at = command.iter().position(|byte| *byte == b'=').unwrap_or(command.len());
-        let (key, value) = (command[..at].to_vec(), command[at..].to_vec());
+        let (key, mut value) = (command[..at].to_vec(), command[at..].to_vec());
+        if self.wrong.load(Ordering::Relaxed) {
+            value.push(b'?');
+        }
         let response = reader.get(&key)?.unwrap_or_default();
         let all = reader.scan(b"", b"\xff", 3)?;
         let count = Write::Put(b"~seen".to_vec(), vec![u8::try_from(all.len()).unwrap_or(0)]);
@@ -73,6 +78,7 @@ pub(crate) fn config(node: u64) -> Config {
         heartbeat: Duration::from_millis(60),
         election_min: Duration::from_millis(400),
         election_max: Duration::from_millis(800),
+        compare: Duration::from_millis(100),
         ..Config::new(node, 7)
     }
 }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use revoq_credentials::{Millis, NodeKind, ReadError, Reader, Role, query};
+use revoq_credentials::{AuditEntry, Millis, NodeKind, ReadError, Reader, Role, query};
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::{Code, Status};
@@ -27,6 +27,11 @@ use refusals::Refusals;
 /// A replica whose certificate was made less than this after the newest entry we have applied may have joined
 /// without our knowing yet.
 const JOINING_MS: u64 = 60_000;
+/// The audited action of a join.
+const JOIN: &str = "node.join";
+/// So many audit entries are looked through for a join, a page at a time.
+const JOIN_PAGE: u64 = 256;
+const JOIN_PAGES_MAX: usize = 16;
 
 /// Decides about each call.
 pub(crate) struct Access {
@@ -158,9 +163,8 @@ fn replica(reader: &dyn Reader, peer: &PeerCertificate) -> Result<Option<Caller>
     if let Some(caller) = node(reader, peer, NodeKind::Replica)? {
         return Ok(Some(caller));
     }
-    let newest = newest_entry(reader)?;
     let issued = peer.not_before.plus(crate::signer::BACKDATED_MS);
-    let may_be_new = newest <= issued.plus(JOINING_MS);
+    let may_be_new = newest_entry(reader)? <= issued.plus(JOINING_MS) && !has_joined(reader, peer, issued)?;
     Ok(may_be_new.then(|| Caller::Replica { name: peer.name.clone() }))
 }
 
@@ -168,6 +172,31 @@ fn replica(reader: &dyn Reader, peer: &PeerCertificate) -> Result<Option<Caller>
 fn newest_entry(reader: &dyn Reader) -> Result<Millis, ReadError> {
     let Some(head) = query::audit_head(reader)? else { return Ok(Millis(0)) };
     Ok(query::audit(reader, head.number - 1, 1)?.first().map_or(Millis(0), |entry| entry.time))
+}
+
+/// Whether we have applied that the replica joined: being unknown, it has been removed since. The entries since it was
+/// issued its certificate tell, give or take the difference of clocks.
+fn has_joined(reader: &dyn Reader, peer: &PeerCertificate, issued: Millis) -> Result<bool, ReadError> {
+    let Some(head) = query::audit_head(reader)? else { return Ok(false) };
+    let fingerprint = peer.fingerprint.to_string();
+    let mut end = head.number;
+    for _ in 0..JOIN_PAGES_MAX {
+        let after = end.saturating_sub(JOIN_PAGE);
+        let entries = query::audit(reader, after, usize::try_from(end - after).unwrap_or(usize::MAX))?;
+        let joined = |entry: &AuditEntry| {
+            entry.action == JOIN && entry.outcome == "ok" && entry.detail.contains(&fingerprint)
+        };
+        if entries.iter().any(joined) {
+            return Ok(true);
+        }
+        let older = entries.first().is_none_or(|entry| entry.time.plus(JOINING_MS) < issued);
+        if older || after == 0 {
+            return Ok(false);
+        }
+        end = after;
+    }
+    // Too much has happened since: it is let in once we know of it.
+    Ok(true)
 }
 
 fn permit(path: &str, requirement: Requirement, caller: Caller) -> Result<Caller, Status> {

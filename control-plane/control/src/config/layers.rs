@@ -25,6 +25,7 @@ pub(super) const KEYS: [&str; 18] = [
     "timings.heartbeat",
     "timings.election_min",
     "timings.election_max",
+    "timings.compare",
     "timings.handshake_timeout",
     "timings.drain",
     "limits.connections",

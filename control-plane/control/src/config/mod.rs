@@ -60,10 +60,13 @@ impl std::fmt::Debug for Join {
 pub struct Timings {
     /// Between two heartbeats of the leader.
     pub heartbeat: Duration,
-    /// A follower that hears nothing for a time between these two stands for election.
+    /// A follower that hears nothing of the leader for `election_max`, and then for a time between these two, stands for
+    /// election.
     pub election_min: Duration,
     /// See `election_min`.
     pub election_max: Duration,
+    /// Between two comparisons of the replicas' states.
+    pub compare: Duration,
     /// A TLS handshake that takes longer is dropped.
     pub handshake_timeout: Duration,
     /// How long open calls may take to finish at shutdown.
@@ -73,9 +76,10 @@ pub struct Timings {
 impl Default for Timings {
     fn default() -> Timings {
         Timings {
-            heartbeat: Duration::from_millis(250),
-            election_min: Duration::from_millis(1_000),
-            election_max: Duration::from_millis(2_000),
+            heartbeat: Duration::from_millis(100),
+            election_min: Duration::from_millis(300),
+            election_max: Duration::from_millis(600),
+            compare: Duration::from_secs(1),
             handshake_timeout: Duration::from_secs(5),
             drain: Duration::from_millis(500),
         }
@@ -172,6 +176,7 @@ impl Config {
             "timings.heartbeat" => duration(value).map(|time| self.timings.heartbeat = time),
             "timings.election_min" => duration(value).map(|time| self.timings.election_min = time),
             "timings.election_max" => duration(value).map(|time| self.timings.election_max = time),
+            "timings.compare" => duration(value).map(|time| self.timings.compare = time),
             "timings.handshake_timeout" => duration(value).map(|time| self.timings.handshake_timeout = time),
             "timings.drain" => duration(value).map(|time| self.timings.drain = time),
             "limits.connections" => count(value).map(|n| self.limits.connections = n),

@@ -1,6 +1,6 @@
 //! The brokers that this replica serves.
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 use revoq_credentials::NodeId;
@@ -18,6 +18,8 @@ pub(crate) const WATCHERS_MAX: usize = 4_096;
 pub(crate) struct Watchers {
     counts: Counts,
     streams: RwLock<HashMap<NodeId, Arc<Watcher>>>,
+    /// Why there are no more streams. Written while `streams` is.
+    closed: OnceLock<Status>,
 }
 
 impl Watchers {
@@ -28,6 +30,9 @@ impl Watchers {
     /// Enters a stream. An earlier one of the same node ends: its process is gone, or has given it up.
     pub(crate) fn enter(&self, watcher: &Arc<Watcher>) -> Result<(), Status> {
         let mut streams = self.streams.write();
+        if let Some(reason) = self.closed.get() {
+            return Err(reason.clone());
+        }
         if streams.len() >= WATCHERS_MAX && !streams.contains_key(&watcher.node) {
             self.counts.limit(Limit::Watchers, 1);
             return Err(Status::resource_exhausted(format!(
@@ -58,8 +63,12 @@ impl Watchers {
         self.streams.read().len()
     }
 
-    /// Ends every stream.
+    /// Ends every stream, and lets none begin.
     pub(crate) fn close(&self, reason: &Status) {
+        let streams = self.streams.write();
+        // The first reason is the one that counts.
+        _ = self.closed.set(reason.clone());
+        drop(streams);
         for watcher in self.all() {
             watcher.close(reason.clone());
         }

@@ -2,12 +2,14 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod process;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rcgen::{CertificateParams, KeyPair};
-use revoq_control::{Config, Join, Limits, NodeKind, Replica};
+use revoq_control::{Config, Join, NodeKind, Replica};
 use revoq_proto::client::{Identity, Options, Tls, endpoint};
 use revoq_proto::context::Bundle;
 use revoq_proto::pem;
@@ -25,25 +27,31 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Replicas {
     folder: TempDir,
     running: Vec<Option<Replica>>,
-    limits: Limits,
+    adjust: fn(&mut Config),
 }
 
 impl Replicas {
     /// Founds a cluster and lets the others join.
     pub(crate) async fn start(count: usize) -> Result<Replicas> {
-        Replicas::start_with(count, Limits::default()).await
+        Replicas::start_with(count, |_| {}).await
     }
 
-    /// The same with other limits.
-    pub(crate) async fn start_with(count: usize, limits: Limits) -> Result<Replicas> {
-        let mut replicas = Replicas { folder: TempDir::new()?, running: Vec::new(), limits };
+    /// With what `adjust` makes of their configuration.
+    pub(crate) async fn start_with(count: usize, adjust: fn(&mut Config)) -> Result<Replicas> {
+        let mut replicas = Replicas { folder: TempDir::new()?, running: Vec::new(), adjust };
         replicas.running.push(Some(Replica::start(replicas.config(0)).await?));
-        for n in 1..count {
-            let token = replicas.get(0).create_join_token(NodeKind::Replica, Some(1), PATIENCE).await?;
-            let joined = replicas.join(n, token).await?;
-            replicas.running.push(Some(joined));
+        for _ in 1..count {
+            replicas.add().await?;
         }
         Ok(replicas)
+    }
+
+    /// One more joins.
+    pub(crate) async fn add(&mut self) -> Result<()> {
+        let token = self.get(0).create_join_token(NodeKind::Replica, Some(1), PATIENCE).await?;
+        let joined = self.join(self.running.len(), token).await?;
+        self.running.push(Some(joined));
+        Ok(())
     }
 
     pub(crate) async fn join(&self, n: usize, token: String) -> Result<Replica> {
@@ -59,7 +67,7 @@ impl Replicas {
         config.timings.heartbeat = Duration::from_millis(100);
         config.timings.election_min = Duration::from_millis(500);
         config.timings.election_max = Duration::from_millis(1_000);
-        config.limits = self.limits.clone();
+        (self.adjust)(&mut config);
         config
     }
 
@@ -75,6 +83,12 @@ impl Replicas {
         if let Some(replica) = self.running[n].take() {
             replica.shutdown().await;
         }
+    }
+
+    /// From its folder.
+    pub(crate) async fn start_one(&mut self, n: usize) -> Result<()> {
+        self.running[n] = Some(Replica::start(self.config(n)).await?);
+        Ok(())
     }
 
     pub(crate) async fn stop(&mut self) {
