@@ -239,7 +239,7 @@ fn a_new_leader_presumes_no_grace_that_ended_before_the_node_joined() {
     let mut leases = Leases::new(TERMS);
     leases.set_terms(s(0), 5, Terms { grace: StaleGrace::Bounded(Duration::ZERO), ..TERMS });
     leases.elected(s(1), 1);
-    leases.led(10);
+    leases.led(proof(1, 10));
     leases.rows(s(1), 10, [NodeRow { joined: 4, ..row(1) }, NodeRow { joined: 5, ..row(2) }]);
     let lines = leases.fence(s(1), 11, 11);
     assert_eq!(lines[0].standing, Standing::Waiting { until: s(1) + GRACE_END }, "its view may be older");
