@@ -87,7 +87,7 @@ mod tests {
         let mut recent = Recent::default();
         assert_eq!(recent.until(9), None);
         recent.restart(5, [5; 32]);
-        recent.extend((6..=8).map(|index| (index, [index as u8; 32])));
+        recent.extend((6..=8_u8).map(|index| (index.into(), [index; 32])));
         assert_eq!(recent.until(4), None);
         assert_eq!(recent.until(7), Some((7, [7; 32])));
         assert_eq!(recent.until(99), Some((8, [8; 32])));

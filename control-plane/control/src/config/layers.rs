@@ -13,7 +13,7 @@ pub const ENVIRONMENT_PREFIX: &str = "REVOQ_CONTROL_";
 const LOG: &str = "info,openraft=error";
 
 /// Every key.
-pub(super) const KEYS: [&str; 18] = [
+pub(super) const KEYS: [&str; 19] = [
     "name",
     "data",
     "listen",

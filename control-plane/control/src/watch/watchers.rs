@@ -24,7 +24,7 @@ pub(crate) struct Watchers {
 
 impl Watchers {
     pub(crate) fn new(counts: Counts) -> Watchers {
-        Watchers { counts, streams: RwLock::default() }
+        Watchers { counts, streams: RwLock::default(), closed: OnceLock::new() }
     }
 
     /// Enters a stream. An earlier one of the same node ends: its process is gone, or has given it up.
