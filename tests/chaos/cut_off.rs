@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use revoq_mqtt::ReasonCode;
 use revoq_proto::v1::{FenceState, Transition};
-use revoq_tests::{Device, End, Fleet, Host, Plan, Refused, until};
+use revoq_tests::{Client, Device, End, Fleet, Host, Plan, Refused, until};
 use tokio::task::JoinHandle;
 
 use crate::support::{Fenced, GRACE, LEASE, SLACK, bound, fence};
@@ -46,8 +46,8 @@ impl Scene {
         }))
     }
 
-    /// When the lost broker says that it is not ready, after which its sessions live on the grace.
-    async fn unready(&self) -> Result<Instant> {
+    /// When the lost broker says that it is not ready, after which its sessions live on the grace; and such a session.
+    async fn unready(&self) -> Result<(Instant, Client)> {
         let mut patient = self.fleet.connect(LOST, &self.bystander, "patient").await?;
         let unready = until("the broker turns unready", LEASE + GRACE + SLACK, || async {
             let (is_ready, text) = self.fleet.readiness(LOST).await?;
@@ -55,7 +55,7 @@ impl Scene {
         })
         .await?;
         patient.ping().await?;
-        Ok(unready)
+        Ok((unready, patient))
     }
 
     /// The lost broker serves nobody: as it says, and as devices see it.
@@ -101,11 +101,11 @@ impl Scene {
         let elsewhere = self.session(OTHER, &self.denied).await?;
         let cut = Instant::now();
         fleet.hosts().cut_ways(ways).await?;
-        let (fenced, unready) =
+        let (fenced, (unready, mut patient)) =
             tokio::try_join!(fence(fleet, through, Transition::Suspend, &self.denied), self.unready())?;
-        let lapsed = fleet.metric(LOST, "revoq_broker_gates_shut_total", "lapsed").await?;
-        let expected = if hears { 1.0 } else { 2.0 };
-        ensure!(lapsed == expected, "{lapsed} sessions had lapsed when the fence was complete");
+        // That is what the fence says: from now on not one packet is served.
+        let served = patient.publish_acknowledged("after", "the fence").await;
+        ensure!(served.is_err(), "a packet was served after the fence");
         fenced.expect(LOST, FenceState::Fenced)?;
         fenced.expect(OTHER, FenceState::Confirmed)?;
         let most = bound(LEASE, GRACE);
@@ -115,10 +115,13 @@ impl Scene {
         for (session, code) in sessions.into_iter().zip([denied, ReasonCode::UseAnotherServer]) {
             let (ended, end) = session.await??;
             ensure!(end == End::Disconnect(code), "{end:?}");
-            ensure!(ended <= fenced.at, "a session ended {:?} after the fence", ended - fenced.at);
+            // The client learns of it a little later than its gate was shut.
+            ensure!(ended <= fenced.at + SLACK, "a session ended {:?} after the fence", ended - fenced.at);
             eprintln!("unready {:?}, closed {:?} after the cut", unready - cut, ended - cut);
         }
         eprintln!("the fence took {:?}, the bound is {most:?}", fenced.took);
+        let lapsed = fleet.metric(LOST, "revoq_broker_gates_shut_total", "lapsed").await?;
+        ensure!(lapsed == if hears { 2.0 } else { 3.0 }, "{lapsed} sessions lapsed");
         let (_, end) = elsewhere.await??;
         ensure!(end == End::Disconnect(ReasonCode::AdministrativeAction), "{end:?}");
         self.is_lapsed().await?;
@@ -194,7 +197,7 @@ async fn a_leader_that_is_cut_off_with_its_broker_does_not_prolong_the_lease() -
     let session = scene.session(LOST, &scene.denied).await?;
     let cut = Instant::now();
     fleet.hosts().cut_ways(&ways).await?;
-    let unready = scene.unready().await?;
+    let (unready, _) = scene.unready().await?;
     let (ended, end) = session.await??;
     ensure!(end == End::Disconnect(ReasonCode::UseAnotherServer), "{end:?}");
     eprintln!("unready {:?}, closed {:?} after the cut", unready - cut, ended - cut);
