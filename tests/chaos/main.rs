@@ -21,6 +21,7 @@ mod crash;
 mod cut_off;
 mod disks;
 mod quorum;
+mod random;
 mod stopped;
 mod support;
 mod watchers;

@@ -43,6 +43,21 @@ pub async fn change_state(
     Ok(v1::credentials_client::CredentialsClient::new(channel).transition(request).await?.into_inner())
 }
 
+/// Issues a certificate with a generated key over that channel.
+pub async fn issue(channel: Channel, tenant: &str, authority: &str, device: &str) -> Result<Device> {
+    let request = v1::IssueCertificateRequest {
+        tenant: tenant.into(),
+        device: device.into(),
+        authority: authority.into(),
+        ..Default::default()
+    };
+    let issued = v1::certificates_client::CertificatesClient::new(channel).issue(request).await?.into_inner();
+    let chain = issued.chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+    let key = PrivateKeyDer::try_from(issued.private_key.to_vec()).map_err(anyhow::Error::msg)?;
+    let certificate = issued.certificate.context("a certificate is answered")?;
+    Ok(Device { name: device.to_owned(), leaf: Leaf { chain, key }, certificate })
+}
+
 /// A certificate of ours with all that a test asks about it.
 #[derive(Clone)]
 pub struct Device {
@@ -152,18 +167,7 @@ impl Access {
 
     /// Issues a certificate with a generated key in that tenant.
     pub async fn issue_in(&self, tenant: &str, authority: &str, device: &str) -> Result<Device> {
-        let request = v1::IssueCertificateRequest {
-            tenant: tenant.into(),
-            device: device.into(),
-            authority: authority.into(),
-            ..Default::default()
-        };
-        let mut client = v1::certificates_client::CertificatesClient::new(self.channel(0)?);
-        let issued = client.issue(request).await?.into_inner();
-        let chain = issued.chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-        let key = PrivateKeyDer::try_from(issued.private_key.to_vec()).map_err(anyhow::Error::msg)?;
-        let certificate = issued.certificate.context("a certificate is answered")?;
-        Ok(Device { name: device.to_owned(), leaf: Leaf { chain, key }, certificate })
+        issue(self.channel(0)?, tenant, authority, device).await
     }
 
     /// Registers a leaf as it is.
