@@ -12,6 +12,7 @@ mod fence;
 mod freshness;
 mod incarnation;
 mod leases;
+mod messages;
 mod status;
 mod terms;
 
@@ -20,6 +21,8 @@ mod leases_test;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod model_actions;
+#[cfg(test)]
 mod model_test;
 
 use std::time::Duration;
@@ -27,7 +30,8 @@ use std::time::Duration;
 pub use fence::{NodeStanding, Standing, Waiting};
 pub use freshness::{Freshness, Now, Permitted};
 pub use incarnation::{Cut, IncarnationId};
-pub use leases::{Acknowledgement, Batch, Granted, Leases, NodeRow, Proof, Refused, Renewal};
+pub use leases::{Batch, Leases, Refused};
+pub use messages::{Acknowledgement, Granted, NodeRow, Proof, Renewal};
 pub use status::{NodeLease, NodeState};
 pub use terms::Terms;
 

@@ -4,7 +4,8 @@ use std::cell::Cell;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
-use super::model::{Action, Fault, World, actions};
+use super::model::{Fault, World};
+use super::model_actions::{Action, actions};
 
 fn walk(fault: Fault, actions: &[Action]) -> Result<u64, TestCaseError> {
     let mut world = World::new(fault);
