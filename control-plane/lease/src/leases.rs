@@ -1,6 +1,5 @@
 //! The leader's account of the leases.
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use revoq_credentials::StaleGrace;
 
