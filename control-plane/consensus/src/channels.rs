@@ -78,13 +78,14 @@ impl Channels {
     pub(crate) async fn call(
         &self,
         address: &str,
+        node: u64,
         lane: Lane,
         kind: Kind,
         payload: Vec<u8>,
         timeout: Duration,
     ) -> Result<Bytes, CallError> {
         let mut client = self.client(address, lane).map_err(|e| CallError::Unsent(e.to_string()))?;
-        let call = RaftCall { group: self.group, kind: kind.into(), payload: payload.into() };
+        let call = RaftCall { group: self.group, kind: kind.into(), payload: payload.into(), node };
         match tokio::time::timeout(timeout, client.call(call)).await {
             Ok(Ok(reply)) => Ok(reply.into_inner().payload),
             Ok(Err(status)) => Err(CallError::from(status)),
@@ -92,6 +93,9 @@ impl Channels {
         }
     }
 }
+
+/// For calls that whoever has the address may answer.
+pub(crate) const ANYBODY: u64 = 0;
 
 /// Why a call was not answered.
 #[derive(Debug, thiserror::Error)]

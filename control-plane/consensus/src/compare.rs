@@ -120,7 +120,8 @@ impl<M: Machine> Group<M> {
 async fn ask(channels: &Channels, others: &[Member], index: u64) -> BTreeMap<u64, (u64, Digest)> {
     let questions = others.iter().map(|other| async move {
         let payload = encode(&index).ok()?;
-        let answer = channels.call(&other.address, Lane::Log, Kind::Digest, payload, PATIENCE).await;
+        let answer =
+            channels.call(&other.address, other.node, Lane::Log, Kind::Digest, payload, PATIENCE).await;
         // One of an earlier version does not know the question.
         let answer =
             answer.inspect_err(|error| tracing::debug!(%error, node = other.node, "no digest to compare"));

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 
 use crate::Error;
-use crate::channels::{CallError, Lane};
+use crate::channels::{ANYBODY, CallError, Lane};
 use crate::config::{COMMAND_SIZE_MAX, LEADERLESS_PATIENCE, PROOF_TIMEOUT, PROPOSE_TIMEOUT};
 use crate::group::{Group, Proof, Proposed};
 use crate::machine::Machine;
@@ -128,7 +128,7 @@ impl<M: Machine> Group<M> {
         payload: Vec<u8>,
         patience: Duration,
     ) -> Result<T, Error> {
-        match self.channels().call(address, Lane::Log, kind, payload, patience).await {
+        match self.channels().call(address, ANYBODY, Lane::Log, kind, payload, patience).await {
             Ok(bytes) => match decode(&bytes) {
                 // It was stopped before it took the call.
                 Ok(Err(Error::Stopped(_))) => Err(Error::NoLeader),

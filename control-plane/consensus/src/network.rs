@@ -78,7 +78,7 @@ impl Peer {
         timeout: Duration,
     ) -> Result<A, RPCError<Types>> {
         let payload = encode(question).map_err(|e| NetworkError::new(&e))?;
-        let answer = self.channels.call(&self.address, self.lane, kind, payload, timeout).await;
+        let answer = self.channels.call(&self.address, self.target, self.lane, kind, payload, timeout).await;
         answer.map_err(|e| self.rpc_error(&e, action)).and_then(|bytes| parse(&bytes))
     }
 
@@ -94,7 +94,7 @@ impl Peer {
     }
 
     async fn send(&self, vote: Vote, snapshot: Snapshot) -> Result<SnapshotResponse<Types>, RPCError<Types>> {
-        let header = encode(&(vote, &snapshot.meta)).map_err(|e| NetworkError::new(&e))?;
+        let header = encode(&(self.target, vote, &snapshot.meta)).map_err(|e| NetworkError::new(&e))?;
         let mut client =
             self.channels.client(&self.address, self.lane).map_err(|e| Unreachable::<Types>::new(&e))?;
         let chunks =

@@ -11,6 +11,7 @@ use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::Error;
+use crate::channels::ANYBODY;
 use crate::config::MESSAGE_SIZE_MAX;
 use crate::forward::Change;
 use crate::group::Group;
@@ -53,7 +54,11 @@ impl RaftService {
 impl Raft for RaftService {
     async fn call(&self, request: Request<RaftCall>) -> Result<Response<RaftReply>, Status> {
         let call = request.into_inner();
-        let payload = self.group(call.group)?.call(call.kind(), call.payload).await?;
+        let group = self.group(call.group)?;
+        if call.node != ANYBODY {
+            group.is_meant(call.node)?;
+        }
+        let payload = group.call(call.kind(), call.payload).await?;
         Ok(Response::new(RaftReply { payload }))
     }
 
@@ -73,6 +78,9 @@ impl Raft for RaftService {
 #[tonic::async_trait]
 trait Endpoint: Send + Sync {
     fn group(&self) -> u32;
+    /// A replica that joined anew has the address of the one that it was, and none of its log: an answer in the
+    /// other's name would tell the leader that a log went back.
+    fn is_meant(&self, node: u64) -> Result<(), Status>;
     async fn call(&self, kind: Kind, payload: Bytes) -> Result<Bytes, Status>;
     async fn snapshot(&self, header: &[u8], chunks: Streaming<RaftSnapshotChunk>) -> Result<Bytes, Status>;
 }
@@ -81,6 +89,12 @@ trait Endpoint: Send + Sync {
 impl<M: Machine> Endpoint for Group<M> {
     fn group(&self) -> u32 {
         self.config().group
+    }
+
+    fn is_meant(&self, node: u64) -> Result<(), Status> {
+        let own = self.config().node;
+        let other = || Status::failed_precondition(format!("this is replica {own}, not {node}"));
+        (node == own).then_some(()).ok_or_else(other)
     }
 
     async fn call(&self, kind: Kind, payload: Bytes) -> Result<Bytes, Status> {
@@ -110,7 +124,8 @@ impl<M: Machine> Endpoint for Group<M> {
     }
 
     async fn snapshot(&self, header: &[u8], chunks: Streaming<RaftSnapshotChunk>) -> Result<Bytes, Status> {
-        let (vote, meta): (Vote, SnapshotMeta) = question(header)?;
+        let (node, vote, meta): (u64, Vote, SnapshotMeta) = question(header)?;
+        self.is_meant(node)?;
         let chunks = chunks.map(|chunk| chunk.map_err(io::Error::other));
         let shared = &self.machinery().store.shared;
         let files = receive(shared, chunks).await;

@@ -144,7 +144,12 @@ async fn joining_needs_a_good_token_and_removal_ends_a_membership() -> Result<()
         authority_pem: read("authority.pem")?,
     };
     let mut raft = RaftClient::new(replicas.channel_as(0, &Tls::Mutual(identity))?);
-    let call = v1::RaftCall { group: 0, kind: v1::raft_call::Kind::Vote.into(), payload: Vec::new().into() };
+    let call = v1::RaftCall {
+        group: 0,
+        kind: v1::raft_call::Kind::Vote.into(),
+        payload: Vec::new().into(),
+        ..Default::default()
+    };
     refused(raft.call(call).await, Code::Unauthenticated, &["replica-2", "no longer"])?;
     let unknown = v1::RemoveNodeRequest { node: 77 };
     refused(cluster.remove_node(unknown).await, Code::NotFound, &["77"])?;
