@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use revoq_credentials::{Millis, StaleGrace};
 
-/// The wall clock may be moved this far against the boot clock between two grants before the machine counts as
-/// paused, milliseconds. NTP slews well below it.
-const WALL_STEP_MAX: i64 = 1000;
+/// The wall clock may be set back this far against the boot clock between two grants, milliseconds.
+const WALL_BACK_MAX: i64 = 1000;
 
 /// One reading of a broker's two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +40,9 @@ pub enum Permitted {
 /// The deadline of the lease, in atomics that the packet path reads.
 ///
 /// A grant makes the view fresh until the moment *before its request was sent* plus the lease. A machine that was
-/// paused finds its wall clock ahead of where the boot clock says it should be; the difference then counts as time
-/// that has passed.
+/// paused finds its wall clock ahead of where the boot clock says it should be; the difference counts as time that has
+/// passed, however small: the leader counts on with no more than its margin for clocks that run apart. NTP slews both
+/// clocks alike, and a wall clock that is set forward only costs some of the lease until the next grant.
 #[derive(Debug, Default)]
 pub struct Freshness {
     /// Boot clock, milliseconds. Zero: never granted.
@@ -76,11 +76,11 @@ impl Freshness {
             return Permitted::Never;
         }
         let drift = offset(now).saturating_sub(self.offset.load(Ordering::Relaxed));
-        let paused = if drift > WALL_STEP_MAX { drift.unsigned_abs() } else { 0 };
+        let paused = u64::try_from(drift).unwrap_or(0);
         let at = now.boot.saturating_add(paused);
         if at < until {
             // A wall clock that went backwards says nothing about elapsed time, but something about the machine.
-            return if drift < -WALL_STEP_MAX { Permitted::Stale } else { Permitted::Fresh };
+            return if drift < -WALL_BACK_MAX { Permitted::Stale } else { Permitted::Fresh };
         }
         if at - until < self.grace.load(Ordering::Acquire) { Permitted::Stale } else { Permitted::Lapsed }
     }
@@ -140,7 +140,8 @@ mod tests {
     fn a_paused_machine_is_stale_by_its_wall_clock() {
         let freshness = granted(StaleGrace::Bounded(Duration::from_secs(60)));
         let resumed = |pause| Now { wall: later(100).wall + pause, ..later(100) };
-        assert_eq!(freshness.permitted(resumed(900)), Permitted::Fresh);
+        assert_eq!(freshness.permitted(resumed(4_899)), Permitted::Fresh);
+        assert_eq!(freshness.permitted(resumed(4_900)), Permitted::Stale);
         assert_eq!(freshness.permitted(resumed(10_000)), Permitted::Stale);
         assert_eq!(freshness.permitted(resumed(70_000)), Permitted::Lapsed);
         // The grant of a renewal sent before the pause does not help; one sent after it does.
@@ -148,6 +149,15 @@ mod tests {
         assert_eq!(freshness.permitted(resumed(10_000)), Permitted::Stale);
         freshness.grant(resumed(10_000), 5000);
         assert_eq!(freshness.permitted(resumed(10_000)), Permitted::Fresh);
+    }
+
+    #[test]
+    fn a_short_pause_counts_too() {
+        let freshness = granted(StaleGrace::Bounded(Duration::from_secs(1)));
+        let resumed = Now { wall: later(4_800).wall + 200, ..later(4_800) };
+        assert_eq!(freshness.permitted(resumed), Permitted::Stale);
+        let resumed = Now { wall: later(5_800).wall + 200, ..later(5_800) };
+        assert_eq!(freshness.permitted(resumed), Permitted::Lapsed);
     }
 
     #[test]
