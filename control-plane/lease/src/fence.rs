@@ -94,7 +94,7 @@ impl Leases {
         let mut waiting = None;
         let mut unconfirmed = None;
         let mut fenced = None;
-        for (lease_end, grace) in self.holds(node, target) {
+        for (lease_end, grace) in self.holds(node, target, now) {
             let (end, state) = match grace {
                 StaleGrace::Bounded(grace) => (lease_end + with_drift(grace), &mut fenced),
                 StaleGrace::Never => (lease_end, &mut unconfirmed),
@@ -113,10 +113,11 @@ impl Leases {
 
     /// Each lease under which a process of `node` may serve with a view that lacks `target`: its end, and the
     /// grace that follows.
-    fn holds(&self, node: &Node, target: u64) -> impl Iterator<Item = (Moment, StaleGrace)> {
-        let presumed = self.presumed_lease_end(node).map(|end| (end, self.terms.grace(node.joined)));
+    fn holds(&self, node: &Node, target: u64, now: Moment) -> impl Iterator<Item = (Moment, StaleGrace)> {
+        let presumed =
+            self.presumed_lease_end(now, node).map(|end| (end, self.terms.grace(now, node.joined)));
         let processes = node.incarnations.iter().flat_map(move |process| {
-            let grace = self.terms.grace(process.acknowledged.max(node.joined));
+            let grace = self.terms.grace(now, process.acknowledged.max(node.joined));
             process.lease_ends(target).map(move |end| (end, grace))
         });
         presumed.into_iter().chain(processes)

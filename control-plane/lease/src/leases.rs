@@ -164,26 +164,26 @@ impl Leases {
                 self.removed.insert(id);
             }
         }
-        self.settle(revision);
+        self.settle(now, revision);
         self.forget_removed(now);
     }
 
-    fn settle(&mut self, revision: u64) {
+    fn settle(&mut self, now: Moment, revision: u64) {
         if let Some(leading) = &mut self.leading {
             leading.settled |= leading.floor.is_some_and(|floor| floor <= revision);
         }
         let nodes: Vec<u64> = self.nodes.keys().copied().collect();
         for node in nodes {
-            self.lift_presumption(node);
+            self.lift_presumption(now, node);
         }
     }
 
     /// Nodes without a row that cannot be serving any more. Where no grace bounds them, their removal was the
     /// administrator's word that they are gone.
     fn forget_removed(&mut self, now: Moment) {
-        let longest = match self.terms.grace(0) {
-            StaleGrace::Bounded(grace) => with_margin(self.terms.lease_max() + grace),
-            StaleGrace::Never => with_margin(self.terms.lease_max()),
+        let longest = match self.terms.grace(now, 0) {
+            StaleGrace::Bounded(grace) => with_margin(self.terms.lease_max(now) + grace),
+            StaleGrace::Never => with_margin(self.terms.lease_max(now)),
         };
         let over = |id: &u64| {
             let Some((node, removed)) = self.nodes.get(id).and_then(|node| Some((node, node.removed?)))
@@ -228,7 +228,7 @@ impl Leases {
     /// A process of a node; a new one in the place of one that cannot be serving any more, if need be.
     fn enter(&mut self, now: Moment, node: u64, id: IncarnationId) -> Result<&mut Incarnation, Refused> {
         let idle = |process: &Incarnation| {
-            let grace = self.terms.grace(process.acknowledged);
+            let grace = self.terms.grace(now, process.acknowledged);
             process.lease_ends(u64::MAX).all(|end| match grace {
                 StaleGrace::Bounded(grace) => end + with_margin(grace) <= now,
                 StaleGrace::Never => false,
@@ -263,7 +263,7 @@ impl Leases {
         if news && let Some(node) = self.nodes.get_mut(&ack.node) {
             let gone = |other: &Incarnation| other.registered.is_some_and(|then| then < ack.revision);
             node.incarnations.retain(|other| other.id == ack.incarnation || !gone(other));
-            self.lift_presumption(ack.node);
+            self.lift_presumption(now, ack.node);
             self.forget_removed(now);
         }
         news
@@ -271,10 +271,10 @@ impl Leases {
 
     /// Once a process is known to have lived after the election, what earlier leaders granted to others of its
     /// node is over; what they may have granted to itself becomes a hold of its own.
-    fn lift_presumption(&mut self, node: u64) {
+    fn lift_presumption(&mut self, now: Moment, node: u64) {
         let Some((floor, lease_end)) =
             self.leading.as_ref().filter(|leading| leading.settled).and_then(|leading| {
-                Some((leading.floor?, leading.elected + with_margin(self.terms.lease_max())))
+                Some((leading.floor?, leading.elected + with_margin(self.terms.lease_max(now))))
             })
         else {
             return;
@@ -288,9 +288,9 @@ impl Leases {
         }
     }
 
-    pub(crate) fn presumed_lease_end(&self, node: &Node) -> Option<Moment> {
+    pub(crate) fn presumed_lease_end(&self, now: Moment, node: &Node) -> Option<Moment> {
         let leading = self.leading.as_ref().filter(|_| node.presumed)?;
-        Some(leading.elected + with_margin(self.terms.lease_max()))
+        Some(leading.elected + with_margin(self.terms.lease_max(now)))
     }
 
     /// The renewals that wait, for a proof that begins now.

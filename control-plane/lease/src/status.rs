@@ -57,7 +57,7 @@ impl Leases {
     fn node_status(&self, id: u64, node: &Node, now: Moment) -> NodeLease {
         let last = node.incarnations.iter().max_by_key(|process| process.acknowledged);
         let until = node.incarnations.iter().flat_map(|process| process.lease_ends(u64::MAX)).max();
-        let over = self.over(node);
+        let over = self.over(now, node);
         let state = match until {
             Some(end) if now < end => NodeState::Fresh,
             None if node.incarnations.iter().all(|process| process.ended)
@@ -79,14 +79,15 @@ impl Leases {
     }
 
     /// When the last lease and grace of `node` are over. `None`: nothing bounds them.
-    fn over(&self, node: &Node) -> Option<Moment> {
+    fn over(&self, now: Moment, node: &Node) -> Option<Moment> {
         let grace_end = |end: Moment, grace| match grace {
             StaleGrace::Bounded(grace) => Some(end + with_margin(grace)),
             StaleGrace::Never => None,
         };
-        let presumed = self.presumed_lease_end(node).map(|end| grace_end(end, self.terms.grace(node.joined)));
+        let grace = self.terms.grace(now, node.joined);
+        let presumed = self.presumed_lease_end(now, node).map(|end| grace_end(end, grace));
         let processes = node.incarnations.iter().flat_map(|process| {
-            let grace = self.terms.grace(process.acknowledged.max(node.joined));
+            let grace = self.terms.grace(now, process.acknowledged.max(node.joined));
             process.lease_ends(u64::MAX).map(move |end| grace_end(end, grace))
         });
         presumed.into_iter().chain(processes).try_fold(node.since, |latest, end| Some(latest.max(end?)))
@@ -94,7 +95,7 @@ impl Leases {
 
     /// Nodes of which nothing was heard for `time` beyond the end of everything that they may have held.
     pub fn forgettable(&self, now: Moment, time: Duration) -> Vec<u64> {
-        let long_over = |node: &Node| self.over(node).is_some_and(|end| end.saturating_add(time) < now);
+        let long_over = |node: &Node| self.over(now, node).is_some_and(|end| end.saturating_add(time) < now);
         self.nodes.iter().filter(|(_, node)| long_over(node)).map(|(&id, _)| id).collect()
     }
 }

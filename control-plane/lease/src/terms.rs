@@ -33,6 +33,13 @@ struct Past {
     at: Moment,
 }
 
+impl Past {
+    /// Nobody goes by these terms any more: their lease and grace are over, and the grace has a bound.
+    fn is_forgotten(&self, over: Moment) -> bool {
+        self.at < over && self.terms.grace != StaleGrace::Never
+    }
+}
+
 /// The terms now and before. A broker goes by the terms of its own view, which may be older than ours: its
 /// bound is the worst of what it may know.
 #[derive(Clone, Debug)]
@@ -66,25 +73,38 @@ impl TermsHistory {
         }
     }
 
-    /// The longest grace that a broker may go by whose view is at `acknowledged` or later.
-    pub(crate) fn grace(&self, acknowledged: u64) -> StaleGrace {
-        let known = self.past.iter().filter(|past| past.superseded > acknowledged);
+    /// The longest grace that a broker may go by at `now` whose view is at `acknowledged` or later.
+    pub(crate) fn grace(&self, now: Moment, acknowledged: u64) -> StaleGrace {
+        let over = self.over(now);
+        let known = self.past.iter().filter(|past| past.superseded > acknowledged && !past.is_forgotten(over));
         known.map(|past| past.terms.grace).fold(self.current.grace, StaleGrace::max)
     }
 
-    /// The longest lease that a grant still running may have named.
-    pub(crate) fn lease_max(&self) -> Duration {
-        self.past.iter().map(|past| past.terms.lease).fold(self.current.lease, Duration::max)
+    /// The longest lease after which somebody may still be serving at `now`.
+    pub(crate) fn lease_max(&self, now: Moment) -> Duration {
+        let over = self.over(now);
+        let known = self.past.iter().filter(|past| past.at >= over);
+        known.map(|past| past.terms.lease).fold(self.current.lease, Duration::max)
     }
 
-    /// Forgets terms that nobody can go by any more. A grant to a view before `superseded` was asked for
-    /// before that revision was committed, hence before `at`.
+    /// Whoever was granted a lease by terms that ended before this moment has served it out, and every grace with a
+    /// bound after it. A grant by terms of the past was asked for before `at`; its broker may have learned of another
+    /// grace since.
+    fn over(&self, now: Moment) -> Moment {
+        let mut longest = (self.current.lease, Duration::ZERO);
+        for terms in self.past.iter().map(|past| past.terms).chain([self.current]) {
+            longest.0 = longest.0.max(terms.lease);
+            if let StaleGrace::Bounded(grace) = terms.grace {
+                longest.1 = longest.1.max(grace);
+            }
+        }
+        now.saturating_sub(with_margin(longest.0.saturating_add(longest.1)))
+    }
+
+    /// Forgets terms that nobody can go by any more.
     fn prune(&mut self, now: Moment) {
-        let lease = self.lease_max();
-        self.past.retain(|past| match past.terms.grace {
-            StaleGrace::Bounded(grace) => now <= past.at + with_margin(lease.saturating_add(grace)),
-            StaleGrace::Never => true,
-        });
+        let over = self.over(now);
+        self.past.retain(|past| !past.is_forgotten(over));
     }
 }
 
@@ -103,12 +123,40 @@ mod tests {
         let mut history = TermsHistory::new(terms(5, 300));
         history.supersede(SECOND, 10, terms(60, 1));
         history.supersede(SECOND * 2, 20, terms(5, 2));
-        assert_eq!(history.grace(9), StaleGrace::Bounded(SECOND * 300));
-        assert_eq!(history.grace(10), StaleGrace::Bounded(SECOND * 2), "10 replaced the 300 s");
-        assert_eq!(history.grace(20), StaleGrace::Bounded(SECOND * 2));
-        assert_eq!(history.lease_max(), SECOND * 60);
+        let now = SECOND * 2;
+        assert_eq!(history.grace(now, 9), StaleGrace::Bounded(SECOND * 300));
+        assert_eq!(history.grace(now, 10), StaleGrace::Bounded(SECOND * 2), "10 replaced the 300 s");
+        assert_eq!(history.grace(now, 20), StaleGrace::Bounded(SECOND * 2));
+        assert_eq!(history.lease_max(now), SECOND * 60);
+        assert_eq!(history.past.len(), 2);
         history.supersede(SECOND * 400, 30, terms(5, 2));
-        assert_eq!(history.lease_max(), SECOND * 5, "nobody can hold a grant of 60 s any more");
+        assert!(history.past.is_empty(), "nobody can hold a grant of 60 s any more");
+    }
+
+    #[test]
+    fn terms_that_nobody_can_go_by_do_not_wait_for_the_next_change() {
+        let mut history = TermsHistory::new(terms(5, 300));
+        history.supersede(SECOND, 10, terms(5, 2));
+        let over = SECOND + with_margin(SECOND * 305);
+        assert_eq!(history.grace(over, 0), StaleGrace::Bounded(SECOND * 300));
+        assert_eq!(history.grace(over + SECOND, 0), StaleGrace::Bounded(SECOND * 2));
+    }
+
+    #[test]
+    fn a_lease_is_remembered_as_long_as_any_grace_that_may_follow_it() {
+        let mut history = TermsHistory::new(terms(60, 1));
+        history.supersede(SECOND, 10, terms(5, 300));
+        assert_eq!(history.lease_max(SECOND * 300), SECOND * 60, "granted before, and 300 s since");
+        assert_eq!(history.lease_max(SECOND * 400), SECOND * 5);
+    }
+
+    #[test]
+    fn never_keeps_no_lease_alive() {
+        let mut history = TermsHistory::new(Terms { lease: SECOND * 60, grace: StaleGrace::Never });
+        history.supersede(SECOND, 10, terms(5, 10));
+        assert_eq!(history.lease_max(SECOND * 70), SECOND * 60);
+        assert_eq!(history.lease_max(SECOND * 100), SECOND * 5);
+        assert_eq!(history.grace(SECOND * 100, 9), StaleGrace::Never);
     }
 
     #[test]
@@ -116,8 +164,8 @@ mod tests {
         let mut history = TermsHistory::new(Terms { lease: SECOND, grace: StaleGrace::Never });
         history.supersede(SECOND, 10, terms(1, 1));
         history.supersede(SECOND * 10_000, 20, terms(1, 2));
-        assert_eq!(history.grace(0), StaleGrace::Never);
-        assert_eq!(history.grace(10), StaleGrace::Bounded(SECOND * 2));
+        assert_eq!(history.grace(SECOND * 20_000, 0), StaleGrace::Never);
+        assert_eq!(history.grace(SECOND * 20_000, 10), StaleGrace::Bounded(SECOND * 2));
     }
 
     #[test]
@@ -128,7 +176,7 @@ mod tests {
             history.supersede(SECOND, revision, terms(1, grace));
         }
         assert!(history.past.len() <= PAST_MAX);
-        assert_eq!(history.grace(0), StaleGrace::Bounded(SECOND * 1_000_000));
-        assert_eq!(history.grace(100), StaleGrace::Bounded(SECOND));
+        assert_eq!(history.grace(SECOND, 0), StaleGrace::Bounded(SECOND * 1_000_000));
+        assert_eq!(history.grace(SECOND, 100), StaleGrace::Bounded(SECOND));
     }
 }
