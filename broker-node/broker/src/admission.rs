@@ -79,7 +79,7 @@ pub(crate) async fn admit(
         connected: now.millis(),
     });
     // Only now: an event that this view does not have yet will find the connection in the registry.
-    decide(node, &registered, now)?;
+    decide(node, &registered)?;
     if node.claims.claim(registered.entry()) {
         node.metrics.cuts(Shut::TakenOver).inc();
     }
@@ -98,7 +98,9 @@ fn check_age(node: &Node, now: Now) -> Result<(), Refused> {
     Err(Refused::new(ReasonCode::ServerUnavailable, node.unready().unwrap_or("not ready")))
 }
 
-fn decide(node: &Node, registered: &Registered, now: Now) -> Result<(), Refused> {
+fn decide(node: &Node, registered: &Registered) -> Result<(), Refused> {
+    // Read anew: the process may have been stopped since the registration, beyond its lease.
+    let now = clock::now();
     check_age(node, now)?;
     let entry = registered.entry();
     if let Verdict::Deny(cause) = node.view.load().verdict(&entry.principal, now.millis()) {
