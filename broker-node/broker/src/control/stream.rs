@@ -50,6 +50,7 @@ struct Stream<'a> {
     /// The chunks of a snapshot that is not complete.
     snapshot: Option<Vec<Change>>,
     heard: Instant,
+    renew_at: tokio::time::Instant,
     served: bool,
     is_removed: bool,
 }
@@ -65,6 +66,7 @@ pub(super) async fn watch(driver: &Driver, replica: Channel, sequence: &mut u64)
         sequence,
         snapshot: None,
         heard: Instant::now(),
+        renew_at: tokio::time::Instant::now(),
         served: false,
         is_removed: false,
     };
@@ -96,7 +98,7 @@ impl Stream<'_> {
         let mut inbound = inbound.map_err(|_| Status::unavailable("no answer to Watch"))??.into_inner();
         node.metrics.watch_streams.inc();
         self.heard = Instant::now();
-        let mut renew_at = tokio::time::Instant::now();
+        self.renew_at = tokio::time::Instant::now();
         let mut usage = tokio::time::interval(USAGE_INTERVAL);
         loop {
             tokio::select! {
@@ -107,10 +109,10 @@ impl Stream<'_> {
                     self.heard = received;
                     self.handle(message, received).await?;
                 }
-                () = tokio::time::sleep_until(renew_at) => {
+                () = tokio::time::sleep_until(self.renew_at) => {
                     self.check_life()?;
                     self.renew().await?;
-                    renew_at = tokio::time::Instant::now() + self.lease() / RENEWALS;
+                    self.renew_at = tokio::time::Instant::now() + self.lease() / RENEWALS;
                 }
                 _ = usage.tick() => self.report_usage().await?,
                 () = self.driver.farewell.cancelled() => return self.say_farewell(inbound).await,
@@ -165,6 +167,9 @@ impl Stream<'_> {
             if sequence == grant.sequence {
                 self.driver.node.freshness.grant(sent, grant.lease_ms);
                 self.served = true;
+                // The lease may be shorter than this broker knew when it asked: before its first view it knows none.
+                let next = tokio::time::Instant::now() + Duration::from_millis(grant.lease_ms) / RENEWALS;
+                self.renew_at = self.renew_at.min(next);
             }
         }
     }
