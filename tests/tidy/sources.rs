@@ -101,6 +101,22 @@ fn nothing_is_left_over() {
     }
 }
 
+/// A run must follow from its seed alone; only what counts seeds a second may look at a clock.
+#[test]
+fn the_simulation_knows_no_input_and_output() {
+    let beyond =
+        ["tokio", "std::thread", "std::net", "std::fs", "HashMap", "HashSet", "SystemTime", "Instant::now"];
+    let simulation = super::root().join("tests/simulation");
+    let files: Vec<PathBuf> =
+        tracked(&[".rs"]).into_iter().filter(|path| path.starts_with(&simulation)).collect();
+    assert!(files.len() > 20, "{files:?}");
+    for path in files.iter().filter(|path| !path.ends_with("seeds.rs")) {
+        let text = read(path);
+        let found = beyond.iter().find(|used| text.contains(**used));
+        assert!(found.is_none(), "{}: {found:?}", path.display());
+    }
+}
+
 #[test]
 fn every_module_file_is_used() {
     for path in tracked(&[".rs"]) {

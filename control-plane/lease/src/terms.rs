@@ -76,7 +76,8 @@ impl TermsHistory {
     /// The longest grace that a broker may go by at `now` whose view is at `acknowledged` or later.
     pub(crate) fn grace(&self, now: Moment, acknowledged: u64) -> StaleGrace {
         let over = self.over(now);
-        let known = self.past.iter().filter(|past| past.superseded > acknowledged && !past.is_forgotten(over));
+        let known =
+            self.past.iter().filter(|past| past.superseded > acknowledged && !past.is_forgotten(over));
         known.map(|past| past.terms.grace).fold(self.current.grace, StaleGrace::max)
     }
 
