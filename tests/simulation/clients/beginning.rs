@@ -65,6 +65,7 @@ fn initialize() -> Operation {
             address: Some("replica-1:1".to_owned()),
             fingerprint: Fingerprint([1; 32]),
             joined: START,
+            revision: None,
         },
         administrator: Administrator {
             name: name("root"),
