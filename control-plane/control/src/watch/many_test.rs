@@ -1,7 +1,8 @@
 //! Many watchers of one replica: each sees everything once, and slow ones are no burden to the others.
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use revoq_credentials::NodeId;
+use revoq_credentials::{MemoryStore, NodeId};
 use tokio::task::JoinSet;
 
 use super::links::SNAPSHOTS_MAX;
@@ -79,7 +80,9 @@ async fn a_resume_point_older_than_what_is_kept_gets_a_snapshot() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn snapshots_that_nobody_takes_do_not_keep_others_waiting() {
     // More than one chunk, so that a broker that takes the first has not taken all.
-    let rig = Rig::of_state(Some(|| state(2_500)));
+    static STATE: LazyLock<MemoryStore> = LazyLock::new(|| state(2_500));
+    LazyLock::force(&STATE);
+    let rig = Rig::of_state(Some(|| STATE.clone()));
     let mut slow = Vec::new();
     for node in 0..SNAPSHOTS_MAX as u64 {
         let mut broker = rig.broker_of(NodeId(1_000 + node), 1, 0).await;
