@@ -55,7 +55,16 @@ async fn each_watcher_sees_each_revision_once_whatever_others_do_and_resumes_by_
     let (all, some, each) = (text(watchers), text(slow), text(events));
     let mut arguments = vec!["--watchers", &all, "--slow", &some, "--events", &each, "--slow-s", "2"];
     if !long() {
-        arguments.extend(["--processes", "1", "--burst", "0", "--settle-ms", "500"]);
+        arguments.extend([
+            "--processes",
+            "1",
+            "--burst",
+            "0",
+            "--settle-ms",
+            "500",
+            "--changes-in-memory",
+            "500",
+        ]);
     }
     for run in bench("watch", &arguments).await? {
         ensure!(complete(&run["steady"]) && complete(&run["beside_slow"]), "{run:#}");

@@ -3,6 +3,7 @@
 
 mod crowd;
 mod events;
+mod memory;
 mod report;
 mod run;
 mod scene;

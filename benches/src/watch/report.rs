@@ -15,7 +15,7 @@ pub(crate) fn print(runs: &[Run]) {
     }
     row("… at the end", runs, |run| run.memory.end_kib);
     row("CPU of an event without watchers, µs", runs, |run| run.cpu.event_alone_us);
-    row("CPU of all watchers without events, µs/s", runs, |run| run.cpu.idle_us);
+    row("CPU of all watchers without events, µs/s", runs, |run| run.cpu.watchers_us);
     row("CPU of an event with its fence, µs", runs, |run| run.cpu.event_us);
     row("CPU of an event for one watcher, µs", runs, |run| run.cpu.event_watcher_us);
     row("cores in use, replicas", runs, |run| run.cpu.replicas_cores);

@@ -8,9 +8,11 @@ use serde::Serialize;
 use super::Arguments;
 use super::crowd::Crowd;
 use super::events::{Reach, burst, reach, steady};
+use super::memory::Alone;
 use super::scene::Scene;
 use crate::clock::now_ns;
 use crate::replica::Kept;
+use crate::usage::Usage;
 use crate::watchers::Standing;
 
 /// Certificates that change their states: more than there are calls in flight.
@@ -58,7 +60,8 @@ pub(crate) struct Gathering {
     pub(crate) lapsed: u64,
 }
 
-/// KiB of one watcher on a replica: what the replicas have more than without any watcher, by how many they serve.
+/// KiB of one watcher on a replica: what the replicas have more than they would without any watcher, by how many they
+/// serve.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Memory {
     /// Of the replica where it is most, once all are connected.
@@ -77,13 +80,15 @@ pub(crate) struct Memory {
 /// Microseconds of processor time of all replicas together.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Cpu {
+    /// In a second without watchers and events.
+    pub(crate) alone_us: f64,
     /// Of an event without watchers: three replicas commit it.
     pub(crate) event_alone_us: f64,
-    /// In a second, of all watchers together, without events: their leases.
-    pub(crate) idle_us: f64,
-    /// Of an event, its fence included.
+    /// In a second, of all watchers together, without events: their leases and connections.
+    pub(crate) watchers_us: f64,
+    /// Of an event with all watchers, its fence included.
     pub(crate) event_us: f64,
-    /// Of an event for one watcher: what it costs more than without watchers and their leases.
+    /// Of an event for one watcher: what it costs more than without watchers.
     pub(crate) event_watcher_us: f64,
     /// Cores in use during the steady events: by the replicas, and by the brokers.
     pub(crate) replicas_cores: f64,
@@ -95,10 +100,11 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Run> {
     let mut scene = Box::pin(Scene::start(kept, CERTIFICATES)).await?;
     let settle = Duration::from_millis(arguments.settle_ms);
     let mut cpu = Cpu::default();
-    let before = scene.cluster.cpu_us()?;
-    let alone = steady(&mut scene, arguments.events / ALONE_PART, arguments.rate, true).await?;
-    tokio::time::sleep(settle).await;
-    cpu.event_alone_us = share(scene.cluster.cpu_us()? - before, alone.revisions.len());
+    cpu.alone_us = idle(&scene, settle).await?;
+    let (before, begun) = (scene.cluster.cpu_us()?, Instant::now());
+    let lonely = steady(&mut scene, arguments.events / ALONE_PART, arguments.rate, true).await?;
+    cpu.event_alone_us = share(scene.cluster.cpu_us()? - before, begun, cpu.alone_us, lonely.revisions.len());
+    let alone = Alone::measure(&mut scene, arguments.changes_in_memory).await?;
     let begun = Instant::now();
     let mut crowd = Crowd::join(&mut scene, arguments).await?;
     let join_s = begun.elapsed().as_secs_f64();
@@ -108,16 +114,15 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Run> {
     crowd.watch().await?;
     let connect = gathering(&mut crowd, asked, None).await?;
     tokio::time::sleep(settle).await;
-    memory.connected_kib = per_watcher(&scene, &mut crowd, &memory.alone_mib).await?;
-    let before = scene.cluster.cpu_us()?;
-    tokio::time::sleep(settle).await;
-    cpu.idle_us = (scene.cluster.cpu_us()? - before) as f64 / settle.as_secs_f64();
+    memory.connected_kib = alone.per_watcher(&scene, &mut crowd).await?;
+    cpu.watchers_us = idle(&scene, settle).await? - cpu.alone_us;
 
     let steady = steadily(&mut scene, &mut crowd, arguments, &mut cpu).await?;
-    memory.steady_kib = per_watcher(&scene, &mut crowd, &memory.alone_mib).await?;
+    memory.steady_kib = alone.per_watcher(&scene, &mut crowd).await?;
     let (mut beside_slow, mut returned, mut slow_caught_up_s) = (None, None, 0.0);
     if arguments.slow > 0 {
-        let (reach, caught_up) = slowly(&mut scene, &mut crowd, arguments, &mut memory).await?;
+        let (reach, usage, caught_up) = slowly(&mut scene, &mut crowd, arguments).await?;
+        memory.beside_slow_kib = alone.of(&usage, scene.changes(), &mut crowd).await?;
         (beside_slow, slow_caught_up_s) = (Some(reach), caught_up);
         if arguments.burst > 0 {
             returned = Some(stopped(&mut scene, &mut crowd, arguments).await?);
@@ -128,7 +133,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Run> {
     crowd.drop_connections().await?;
     let reconnect = gathering(&mut crowd, asked, None).await?;
     tokio::time::sleep(settle).await;
-    memory.end_kib = per_watcher(&scene, &mut crowd, &memory.alone_mib).await?;
+    memory.end_kib = alone.per_watcher(&scene, &mut crowd).await?;
     memory.end_mib = mib(&scene)?;
     let leader = scene.cluster.leader().await?;
     let asked = now_ns();
@@ -162,22 +167,21 @@ async fn steadily(
     let took = begun.elapsed().as_secs_f64();
     let events = called.revisions.len();
     let (used, brokers_used) = (scene.cluster.cpu_us()? - used, crowd.cpu_us()? - brokers_used);
+    cpu.event_us = share(used, begun, cpu.alone_us + cpu.watchers_us, events);
+    cpu.event_watcher_us = (cpu.event_us - cpu.event_alone_us) / arguments.watchers as f64;
     let reach = reach(scene, crowd, called).await?;
-    cpu.event_us = share(used, events);
-    let idle = cpu.idle_us * took / events as f64;
-    cpu.event_watcher_us = (cpu.event_us - idle - cpu.event_alone_us) / arguments.watchers as f64;
     cpu.replicas_cores = used as f64 / took / 1e6;
     cpu.brokers_cores = brokers_used as f64 / took / 1e6;
     Ok(reach)
 }
 
-/// Some brokers read nothing; then they read on. What the others saw, and the seconds of catching up.
+/// Some brokers read nothing; then they read on. What the others saw, what the replicas used meanwhile, and the seconds
+/// of catching up.
 async fn slowly(
     scene: &mut Scene,
     crowd: &mut Crowd,
     arguments: &Arguments,
-    memory: &mut Memory,
-) -> Result<(Reach, f64)> {
+) -> Result<(Reach, Vec<Usage>, f64)> {
     crowd.tally().await?;
     crowd.slow().context("there are slow ones")?.pause()?;
     let events = usize::try_from(arguments.slow_s * u64::from(arguments.rate))?;
@@ -186,13 +190,10 @@ async fn slowly(
     crowd.slow().context("there are slow ones")?.go_on()?;
     let begun = Instant::now();
     let called = called?;
-    let served = served(&crowd.standings().await?, scene.cluster.addresses.len());
-    memory.beside_slow_kib =
-        most(&usage?.iter().map(|usage| usage.memory).collect::<Vec<_>>(), &served, memory);
     let last = called.revisions.iter().copied().max().context("there are events")?;
     crowd.slow_until(last, GATHERED_WITHIN).await?;
     let caught_up = begun.elapsed().as_secs_f64();
-    Ok((reach(scene, crowd, called).await?, caught_up))
+    Ok((reach(scene, crowd, called).await?, usage?, caught_up))
 }
 
 /// Some brokers read nothing for so long that they are cut off, while more happens than is kept.
@@ -238,27 +239,22 @@ async fn gathering_of(crowd: &mut Crowd, asked: u64, replicas: usize) -> Result<
 }
 
 /// How many brokers each replica serves.
-fn served(standings: &[Standing], replicas: usize) -> Vec<usize> {
+pub(super) fn served(standings: &[Standing], replicas: usize) -> Vec<usize> {
     (0..replicas).map(|n| standings.iter().filter(|standing| standing.replica == n).count()).collect()
-}
-
-/// The most KiB that a replica has for each watcher that it serves, beyond what it had without any.
-async fn per_watcher(scene: &Scene, crowd: &mut Crowd, alone_mib: &[f64]) -> Result<f64> {
-    let served = served(&crowd.standings().await?, scene.cluster.addresses.len());
-    let memory = Memory { alone_mib: alone_mib.to_vec(), ..Memory::default() };
-    Ok(most(&scene.cluster.usage()?.iter().map(|usage| usage.memory).collect::<Vec<_>>(), &served, &memory))
-}
-
-fn most(bytes: &[u64], served: &[usize], memory: &Memory) -> f64 {
-    let each = bytes.iter().zip(served).zip(&memory.alone_mib).filter(|((_, served), _)| **served > 0);
-    each.map(|((bytes, served), alone)| (*bytes as f64 / 1_024.0 - alone * 1_024.0) / *served as f64)
-        .fold(0.0, f64::max)
 }
 
 fn mib(scene: &Scene) -> Result<Vec<f64>> {
     Ok(scene.cluster.usage()?.iter().map(|usage| usage.memory as f64 / 1_048_576.0).collect())
 }
 
-fn share(microseconds: u64, events: usize) -> f64 {
-    microseconds as f64 / events.max(1) as f64
+/// Microseconds in a second, of all replicas together, while nothing happens.
+async fn idle(scene: &Scene, settle: Duration) -> Result<f64> {
+    let (before, begun) = (scene.cluster.cpu_us()?, Instant::now());
+    tokio::time::sleep(settle).await;
+    Ok((scene.cluster.cpu_us()? - before) as f64 / begun.elapsed().as_secs_f64())
+}
+
+/// Microseconds of one event, of those that were used since `begun` beyond what is used without events.
+fn share(used: u64, begun: Instant, idle_us: f64, events: usize) -> f64 {
+    (used as f64 - idle_us * begun.elapsed().as_secs_f64()) / events.max(1) as f64
 }

@@ -36,6 +36,11 @@ impl Scene {
         Ok(Scene { cluster, certificates: fingerprints, changes: 0 })
     }
 
+    /// How many changes were asked for.
+    pub(crate) fn changes(&self) -> usize {
+        self.changes
+    }
+
     /// The next change: each certificate in turn is suspended, then each reactivated, and so on.
     pub(crate) fn next_change(&mut self) -> v1::TransitionRequest {
         let (round, n) = (self.changes / self.certificates.len(), self.changes % self.certificates.len());
