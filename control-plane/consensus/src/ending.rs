@@ -98,8 +98,11 @@ pub(crate) fn refuse_diverged(store: &GroupStore) -> Result<(), Error> {
 /// Ends the replica when openraft has stopped or the disk has failed.
 pub(crate) async fn supervise<M: Machine>(group: Weak<Inner<M>>, mut fault: watch::Receiver<Option<Error>>) {
     let Some(mut metrics) = Group::upgrade(&group).map(|group| group.raft().metrics()) else { return };
+    let mut gone = false;
     loop {
+        // Its task says so before it ends in order. One that is gone without a word has panicked.
         let fatal = metrics.borrow_watched().running_state.clone().err();
+        let fatal = fatal.or(gone.then_some(Fatal::Panicked));
         let known = fault.borrow_and_update().clone();
         let Some(group) = Group::upgrade(&group) else { return };
         if let Some(reason) = known.or_else(|| fatal.map(|fatal| group.reason(&fatal))) {
@@ -107,7 +110,7 @@ pub(crate) async fn supervise<M: Machine>(group: Weak<Inner<M>>, mut fault: watc
         }
         drop(group);
         tokio::select! {
-            changed = metrics.changed() => if changed.is_err() { return },
+            changed = metrics.changed() => gone = changed.is_err(),
             changed = fault.changed() => if changed.is_err() { return },
         }
     }

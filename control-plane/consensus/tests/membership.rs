@@ -4,7 +4,7 @@ mod common;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use common::{Replica, agree, cluster, cluster_with, config, eventually, leader, lock, propose};
+use common::{PATIENCE, Replica, agree, cluster, cluster_with, config, eventually, leader, lock, propose};
 use revoq_consensus::{Config, Error};
 
 fn compacting(node: u64) -> Config {
@@ -132,5 +132,56 @@ async fn compaction_lets_the_log_go_and_a_restart_still_works() -> Result<()> {
     ensure!(replica.value("k19")? == Some("=299".to_owned()));
     let slow = Duration::from_millis(1);
     ensure!(replica.group.wait_applied(1, slow).await.is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_takes_the_address_of_another_does_not_answer_for_it() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let mut replicas = cluster(root.path(), 3).await?;
+    propose(&replicas[0], "before=1").await?;
+    agree(&replicas).await?;
+    let at = leader(&replicas).await?;
+    let replaced = replicas.remove((at + 1) % 3).kill().await;
+    let node = replaced.config.node;
+    // The others still count the one that is gone, at this address.
+    let fresh = Replica::start(config(4), &root.path().join("4"), Some(&replaced.address)).await?;
+    for n in 0..50 {
+        propose(&replicas[n % 2], &format!("k{n}={n}")).await?;
+    }
+    ensure!(replicas.iter().all(|replica| replica.group.running().is_ok()), "one has stopped");
+    ensure!(!fresh.group.is_initialized(), "it took what was meant for the other");
+    // Without it there is no majority: it must not make one.
+    let other = (0..2).find(|n| !replicas[*n].leads()).unwrap_or(0);
+    let gone = replicas.remove(other).kill().await;
+    let alone = replicas[0].propose("alone=1").await;
+    ensure!(matches!(alone, Err(Error::NoLeader | Error::Unknown(_))), "{alone:?}");
+    ensure!(!fresh.group.is_initialized(), "it took what was meant for the other");
+    replicas.push(gone.start().await?);
+    leader(&replicas).await?;
+
+    replicas[0].run(move |group| async move { group.remove_replica(node).await }).await?;
+    let address = fresh.address.clone();
+    replicas[0].run(move |group| async move { group.add_replica(4, &address).await }).await?;
+    replicas.push(fresh);
+    agree(&replicas).await
+}
+
+#[tokio::test]
+async fn a_replica_whose_task_panics_ends() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let mut replicas = cluster(root.path(), 3).await?;
+    propose(&replicas[0], "before=1").await?;
+    agree(&replicas).await?;
+    let at = leader(&replicas).await?;
+    let forgetful = replicas.remove((at + 1) % 3).kill().await;
+    let leads = replicas.iter().position(Replica::leads).unwrap_or(0);
+    // One that has forgotten its log under its own number is what openraft takes for a fault in the program.
+    let empty = root.path().join("empty");
+    let _forgetful = Replica::start(forgetful.config, &empty, Some(&forgetful.address)).await?;
+    let stopped = replicas[leads].run(|group| async move { group.stopped().await });
+    let reason = tokio::time::timeout(PATIENCE, stopped).await?;
+    ensure!(matches!(reason, Error::Stopped(_)), "{reason:?}");
+    ensure!(replicas[leads].group.running() == Err(reason), "it says that it runs");
     Ok(())
 }
