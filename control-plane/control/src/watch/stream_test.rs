@@ -148,6 +148,21 @@ async fn a_fence_waits_for_the_gates() {
 }
 
 #[tokio::test]
+async fn renewals_that_come_together_share_a_proof() {
+    let rig = Rig::new();
+    let mut broker = rig.broker(1, 10).await;
+    for sequence in 1..=4 {
+        broker.renew(sequence, 10).await;
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    for sequence in 1..=4 {
+        assert_eq!(broker.hears().await, format!("grant {sequence}"));
+    }
+    let proofs = *rig.ground.proofs.borrow();
+    assert!((1..=3).contains(&proofs), "{proofs} proofs: the first at once, the others together");
+}
+
+#[tokio::test]
 async fn a_fence_of_what_is_not_committed_is_refused() {
     let rig = Rig::new();
     let mut broker = rig.broker(1, 10).await;
