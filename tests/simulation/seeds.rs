@@ -41,12 +41,19 @@ fn sweep(seeds: Range<u64>) -> Totals {
 /// Runs a seed again, and says how it went wrong.
 fn fail(seed: u64) -> ! {
     let Report { totals, broken, lines, .. } = run(seed, None, true);
-    lines.iter().skip(lines.len().saturating_sub(LINES)).for_each(|line| println!("{line}"));
+    print(&lines);
     let broken = broken.expect("the same seed takes the same steps");
     panic!(
         "seed {seed}, step {}: {broken}\nrun it alone with REVOQ_SEED={seed} and the test one_seed",
         totals.steps
     );
+}
+
+/// The end of a trace; all of it that was kept, for who asked for one seed.
+fn print(lines: &[String]) {
+    let all = std::env::var_os("REVOQ_SEED").is_some();
+    let skip = if all { 0 } else { lines.len().saturating_sub(LINES) };
+    lines.iter().skip(skip).for_each(|line| println!("{line}"));
 }
 
 /// Every kind of thing has happened.
@@ -74,7 +81,7 @@ fn one_seed() {
     if report.broken.is_some() {
         fail(seed);
     }
-    report.lines.iter().skip(report.lines.len().saturating_sub(LINES)).for_each(|line| println!("{line}"));
+    print(&report.lines);
     println!("seed {seed}: {}", report.totals);
 }
 

@@ -205,8 +205,12 @@ impl Broker {
 
     /// The verdict was taken before: what happened since is missed.
     fn enter(&mut self, engine: &mut Engine, attempt: u64, principal: &Principal) -> Option<Stage> {
-        let number =
-            self.registry.register(self.attempts[&attempt].arrival.device, attempt, principal.clone());
+        let now = self.now(engine);
+        if !self.serves_new(now) {
+            return None;
+        }
+        let device = self.attempts[&attempt].arrival.device;
+        let number = self.registry.register(device, attempt, principal.clone());
         self.registry.get_mut(number)?.admitted = true;
         engine.tell(Fact::Admitted { broker: self.seat, number });
         Some(Stage::Claim(number))

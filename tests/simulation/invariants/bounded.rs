@@ -13,7 +13,7 @@ use revoq_lease::{NodeStanding, Standing, with_margin};
 use super::Invariant;
 use crate::clock::{MILLISECOND, Time};
 use crate::oracle::{Fact, Scene, Truth};
-use crate::replica::Replica;
+use crate::replica::{Replica, Watched};
 
 /// A leader's thread may have to wait for its turn.
 const SLACK: Time = 300 * MILLISECOND;
@@ -57,14 +57,15 @@ impl Bounded {
 
     fn late(&self, replica: &Replica, scene: &Scene<'_>) -> Option<String> {
         let since = replica.keeper.troubled(scene.now);
-        let mut now_in_force = Longest::default();
-        now_in_force.add(scene.truth.latest().view.settings());
-        let learned = scene.now < replica.keeper.terms_learned + self.ever.bound();
-        let bound = if learned { self.ever.bound() } else { now_in_force.bound() };
-        let late = |watched: &&crate::replica::Watched| {
+        let mut in_force = Longest::default();
+        in_force.add(scene.truth.latest().view.settings());
+        let late = |watched: &&Watched| {
             let applied = replica.machine.feed.applied_at(watched.revision).unwrap_or(watched.begun);
+            let since = since.max(applied);
+            let learned = since < replica.keeper.terms_learned + self.ever.bound();
+            let bound = if learned { self.ever.bound() } else { in_force.bound() };
             // Before it is settled, the proof has its time.
-            watched.settled.is_some() && scene.now > since.max(applied) + bound
+            watched.settled.is_some() && scene.now > since + bound
         };
         let fence = replica.keeper.fences.values().find(late)?;
         let (revision, seat, target) =

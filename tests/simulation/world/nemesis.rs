@@ -155,6 +155,7 @@ impl World {
         // Nobody is fresh where a renewal takes longer than a lease.
         self.engine.plan.delay = (100, 2 * MILLISECOND);
         self.engine.plan.lost_permille = 0;
+        self.engine.plan.preempted_permille = 0;
     }
 
     fn resume(&mut self, address: Address) {

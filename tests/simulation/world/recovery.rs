@@ -1,8 +1,10 @@
 //! All trouble ends: then everything must recover.
 
 use revoq_credentials::{Operation, StaleGrace};
+use revoq_lease::Permitted;
 
 use super::World;
+use crate::broker::Broker;
 use crate::clients::{Device, State, probe};
 use crate::clock::{MILLISECOND, SECOND, Time};
 use crate::invariants::{Broken, unrecovered};
@@ -27,6 +29,7 @@ impl World {
         self.operators.iter_mut().for_each(|operator| operator.retired = true);
         self.judge()?;
         self.wait()?;
+        self.begin_again()?;
         for operation in probe::setup() {
             self.change(operation)?;
         }
@@ -50,6 +53,29 @@ impl World {
                 self.join(seat);
             }
         }
+    }
+
+    /// A broker that begins again is fresh soon, and stays so; as all others do.
+    fn begin_again(&mut self) -> Result<(), Broken> {
+        self.engine.stop(Address::Broker(0), false);
+        self.restart_broker(0);
+        self.judge()?;
+        self.wait()?;
+        let end = self.engine.now + 2 * SECOND;
+        while self.engine.now < end {
+            self.run_until(self.engine.now + LOOK)?;
+            // A change whose outcome was unknown may remove a node even now.
+            let nodes = &self.truth.latest().nodes;
+            let stale = |broker: &&Broker| {
+                nodes.contains(&broker.node) && broker.permitted(self.engine.now) != Permitted::Fresh
+            };
+            let stale = self.brokers.iter().find(stale);
+            if let Some(broker) = stale {
+                let how = format!("broker {} does not stay fresh", broker.seat);
+                return Err(Broken { invariant: "recovered", how });
+            }
+        }
+        Ok(())
     }
 
     fn longest(&self) -> Time {
