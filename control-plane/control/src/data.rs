@@ -242,6 +242,7 @@ mod tests {
         for name in [KEY, KEY_ENCRYPTION_KEY, ADMINISTRATOR, ROOT_KEY] {
             assert_eq!(fs::metadata(path.join(name))?.permissions().mode() & 0o777, PRIVATE, "{name}");
         }
+        make_state(&data)?;
         data.complete(&member())?;
         let again = DataFolder::open(&path)?;
         assert_eq!(again.member()?, Some(member()));
