@@ -1,11 +1,9 @@
 //! Several groups in one process share a store and keep apart.
-mod common;
-
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::common::{PATIENCE, Plaintext, Register, config};
 use anyhow::{Result, ensure};
-use common::{PATIENCE, Plaintext, Register, config};
 use revoq_consensus::{Applied, Config, Group, Machine, ReadError, Reader, Store, Write};
 
 /// Another kind of machine: it counts.

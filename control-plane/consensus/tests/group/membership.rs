@@ -1,10 +1,10 @@
 //! Replicas that come and go, and what is sent to those that are too far behind.
-mod common;
-
 use std::time::Duration;
 
+use crate::common::{
+    PATIENCE, Replica, agree, cluster, cluster_with, config, eventually, leader, lock, propose,
+};
 use anyhow::{Result, ensure};
-use common::{PATIENCE, Replica, agree, cluster, cluster_with, config, eventually, leader, lock, propose};
 use revoq_consensus::{Config, Error};
 
 fn compacting(node: u64) -> Config {

@@ -1,11 +1,9 @@
 //! A replica whose state is not the others' stops, and says so.
-mod common;
-
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::common::{PATIENCE, Replica, agree, cluster, cluster_with, config, eventually, leader, propose};
 use anyhow::{Context as _, Result, ensure};
-use common::{PATIENCE, Replica, agree, cluster, cluster_with, config, eventually, leader, propose};
 use revoq_consensus::{Config, Error};
 
 /// Makes `replica` write something else from now on, and waits until it has stopped for that.

@@ -1,5 +1,4 @@
 //! Replicas in one process: each with its own runtime, store and loopback port, so that one can die alone.
-#![allow(dead_code, reason = "each test file uses its part")]
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,10 +1,9 @@
 //! Who may call what, over real connections; brokers' calls; HTTP.
 
-mod support;
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::support::{Replicas, TENANT, refused, until};
 use anyhow::{Context, Result, ensure};
 use rcgen::{CertificateParams, KeyPair};
 use revoq_control::NodeKind;
@@ -17,7 +16,6 @@ use revoq_proto::v1::cluster_client::ClusterClient;
 use revoq_proto::v1::credentials_client::CredentialsClient;
 use revoq_proto::v1::node_client::NodeClient;
 use revoq_proto::v1::settings_client::SettingsClient;
-use support::{Replicas, TENANT, refused, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;

@@ -1,13 +1,13 @@
 //! How a replica ends by itself: what it says, with which code, and what becomes of those that it served.
 
-mod support;
-
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::support::process::Process;
+use crate::support::{Replicas, refused, until};
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::future::join_all;
 use futures_util::stream::unfold;
@@ -19,8 +19,6 @@ use revoq_proto::v1;
 use revoq_proto::v1::broker_message::{Hello, Message, Renew};
 use revoq_proto::v1::node_client::NodeClient;
 use revoq_proto::v1::settings_client::SettingsClient;
-use support::process::Process;
-use support::{Replicas, refused, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_stream::StreamExt as _;

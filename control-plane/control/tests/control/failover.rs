@@ -1,14 +1,12 @@
 //! How long a cluster is without a leader, and that it keeps the one it has.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::Replicas;
+use crate::support::process::{Processes, change};
 use anyhow::{Context, Result, ensure};
-use support::Replicas;
-use support::process::{Processes, change};
 use tokio::task::JoinSet;
 
 /// Until the first new change is committed after the leader's death. Timing tests run alone.

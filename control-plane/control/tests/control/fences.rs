@@ -1,11 +1,10 @@
 //! Fences over real replicas, with brokers that are nothing but a watch stream.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::{Replicas, refused, until};
 use anyhow::{Context, Result, ensure};
 use prost::Message as _;
 use revoq_control::Replica;
@@ -16,7 +15,6 @@ use revoq_proto::v1::node_client::NodeClient;
 use revoq_proto::v1::sessions_client::SessionsClient;
 use revoq_proto::v1::settings_client::SettingsClient;
 use revoq_proto::v1::{self, BrokerMessage, FenceState, FenceUpdate};
-use support::{Replicas, refused, until};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;

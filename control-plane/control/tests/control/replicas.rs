@@ -1,9 +1,8 @@
 //! Three real replicas on loopback: founding, joining, changes through any of them, restart, removal.
 
-mod support;
-
 use std::os::unix::fs::PermissionsExt;
 
+use crate::support::{Replicas, TENANT, refused, until};
 use anyhow::{Context, Result, ensure};
 use revoq_control::{NodeKind, Replica};
 use revoq_proto::client::{Identity, Tls};
@@ -15,7 +14,6 @@ use revoq_proto::v1::cluster_client::ClusterClient;
 use revoq_proto::v1::credentials_client::CredentialsClient;
 use revoq_proto::v1::raft_client::RaftClient;
 use revoq_proto::v1::selector::Selector;
-use support::{Replicas, TENANT, refused, until};
 use tonic::Code;
 
 fn by_id(id: &str) -> v1::Selector {

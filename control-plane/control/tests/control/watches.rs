@@ -1,9 +1,8 @@
 //! Watch streams that end at one replica and go on at another.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Replicas, until};
 use anyhow::{Context, Result, ensure};
 use prost::Message as _;
 use revoq_control::{Config, Limits};
@@ -13,7 +12,6 @@ use revoq_proto::v1::control_message::Message as Sent;
 use revoq_proto::v1::node_client::NodeClient;
 use revoq_proto::v1::settings_client::SettingsClient;
 use revoq_proto::v1::{self, BrokerMessage};
-use support::{Replicas, until};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::StreamExt;

@@ -1,11 +1,9 @@
 //! Three replicas over real gRPC and a real RocksDB each.
-mod common;
-
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::common::{PATIENCE, Replica, agree, cluster, config, eventually, leader, lock, propose};
 use anyhow::{Context as _, Result, ensure};
-use common::{PATIENCE, Replica, agree, cluster, config, eventually, leader, lock, propose};
 use revoq_consensus::{COMMAND_SIZE_MAX, Error};
 
 #[tokio::test]
@@ -132,7 +130,7 @@ async fn an_orderly_end_hands_leadership_over() -> Result<()> {
         let (min, max) = (Duration::from_secs(25), Duration::from_secs(30));
         revoq_consensus::Config { election_min: min, election_max: max, ..config(node) }
     };
-    let mut replicas = common::cluster_with(root.path(), 3, slow).await?;
+    let mut replicas = crate::common::cluster_with(root.path(), 3, slow).await?;
     let at = leader(&replicas).await?;
     propose(&replicas[at], "k=1").await?;
     let _dead = replicas.remove(at).stop().await;

@@ -1,7 +1,5 @@
 //! Replicas of a test's own, on loopback ports that the system draws.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
-
 pub(crate) mod process;
 
 use std::path::PathBuf;

@@ -1,12 +1,10 @@
 //! Full disks: they stop a replica, and not the group.
-mod common;
-
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::common::{PATIENCE, Replica, agree, cluster, eventually, leader, propose};
 use anyhow::{Context as _, Result, bail, ensure};
-use common::{PATIENCE, Replica, agree, cluster, eventually, leader, propose};
 use revoq_consensus::Error;
 
 /// A file system in memory, small enough to be filled.
