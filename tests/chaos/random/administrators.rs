@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use futures_util::future::join_all;
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
 use revoq_proto::client::is_unsent;
@@ -16,7 +17,8 @@ use tokio::time::timeout;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use super::scene::{Credential, REPLICAS, Scene};
+use super::devices::connect;
+use super::scene::{BROKERS, Credential, REPLICAS, Scene};
 
 /// An administrator does not wait longer for one answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(4);
@@ -46,19 +48,36 @@ impl Administrator {
         self.channels[self.random.random_range(0..REPLICAS)].clone()
     }
 
-    /// Changes, with or without waiting for their fences, until the workload ends.
-    pub(super) async fn change_states(mut self, waits: bool) {
+    /// Changes, until the workload ends.
+    pub(super) async fn change_states(mut self) {
         while self.scene.goes_on() {
             let credential = self.scene.pick(&mut self.random);
             let change = choose(&credential, &mut self.random);
             let outcome = self.change(&credential, change).await;
-            if let Outcome::Done { revision } = outcome
-                && waits
-            {
-                self.fence(&credential, revision).await;
+            self.go_on(&credential, outcome).await;
+        }
+    }
+
+    /// Changes of what has sessions, and waits for each fence, until the workload ends.
+    pub(super) async fn fence_off(mut self) {
+        while self.scene.goes_on() {
+            let credential = self.scene.pick_like(&mut self.random, Credential::is_connected);
+            let change = choose(&credential, &mut self.random);
+            let outcome = self.change(&credential, change).await;
+            if let Outcome::Done { revision } = outcome {
+                let fenced = self.fence(&credential, revision).await;
+                if fenced && change != Change::Reactivate {
+                    self.probe(&credential).await;
+                }
             }
             self.go_on(&credential, outcome).await;
         }
+    }
+
+    /// Tries whether the fence was right: its sessions, and new ones at every broker.
+    async fn probe(&self, credential: &Credential) {
+        credential.fenced.notify_waiters();
+        join_all((0..BROKERS).map(|broker| connect(&self.scene, self.process, credential, broker))).await;
     }
 
     /// Reads, until the workload ends.
@@ -107,11 +126,13 @@ impl Administrator {
         outcome
     }
 
-    async fn fence(&mut self, credential: &Credential, revision: u64) {
+    /// Whether it is complete.
+    async fn fence(&mut self, credential: &Credential, revision: u64) -> bool {
         let client = CredentialsClient::new(self.channel());
         let number = self.scene.recorder.ask(self.process, credential.number, Action::Fence { revision });
-        let outcome = timeout(FENCED_WITHIN, follow(client, revision)).await;
-        self.scene.recorder.answer(number, outcome.ok().flatten().unwrap_or(Outcome::Unknown));
+        let outcome = timeout(FENCED_WITHIN, follow(client, revision)).await.ok().flatten();
+        self.scene.recorder.answer(number, outcome.unwrap_or(Outcome::Unknown));
+        outcome.is_some()
     }
 
     async fn read(&mut self, credential: &Credential) -> Outcome {

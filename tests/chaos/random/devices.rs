@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -10,6 +11,7 @@ use rand::rngs::SmallRng;
 use revoq_mqtt::{Packet, PacketId, QoS, Version};
 use revoq_tests::history::{Action, Outcome};
 use revoq_tests::{Client, Device, Refused};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::scene::{BROKERS, Credential, Scene};
@@ -23,18 +25,23 @@ const PUBLISHES: std::ops::Range<u64> = 30..400;
 /// How long a session is wanted, milliseconds.
 const STAYS: std::ops::Range<u64> = 50..6_000;
 /// Between two sessions, milliseconds.
-const LEAVES: std::ops::Range<u64> = 10..150;
+const LEAVES: std::ops::Range<u64> = 20..400;
 /// Between two attempts of an observer.
 const OBSERVES_AGAIN: Duration = Duration::from_millis(100);
 
 /// Connects, publishes and leaves, until the workload ends.
 pub(super) async fn roam(scene: Arc<Scene>, process: u32, mut random: SmallRng) {
     while scene.goes_on() {
-        let credential = scene.pick(&mut random);
+        let strict = random.random_bool(0.8);
+        let credential = scene.pick_like(&mut random, |credential| credential.is_welcome() || !strict);
         let broker = random.random_range(0..BROKERS);
         if let Some(client) = connect(&scene, process, &credential, broker).await {
             let place = Place { process, credential: credential.number, broker: number(broker) };
-            Session { scene: &scene, place, client, waiting: VecDeque::new() }.live(&mut random).await;
+            credential.sessions.fetch_add(1, Ordering::Relaxed);
+            Session { scene: &scene, place, client, waiting: VecDeque::new() }
+                .live(&credential.fenced, &mut random)
+                .await;
+            credential.sessions.fetch_sub(1, Ordering::Relaxed);
         }
         scene.pause(Duration::from_millis(random.random_range(LEAVES))).await;
     }
@@ -45,7 +52,13 @@ fn number(broker: usize) -> u16 {
     u16::try_from(broker).expect("a few brokers")
 }
 
-async fn connect(scene: &Scene, process: u32, credential: &Credential, broker: usize) -> Option<Client> {
+/// Tries to be let in; the session, if it is.
+pub(super) async fn connect(
+    scene: &Scene,
+    process: u32,
+    credential: &Credential,
+    broker: usize,
+) -> Option<Client> {
     let address = scene.fleet.broker(broker);
     let asked = scene.recorder.ask(process, credential.number, Action::Connect { broker: number(broker) });
     let client_id = format!("device-{process}");
@@ -85,7 +98,8 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn live(mut self, random: &mut SmallRng) {
+    /// Publishes until it is wanted no longer or ended, and at once when it should have been ended.
+    async fn live(mut self, fenced: &Notify, random: &mut SmallRng) {
         let leaves = Instant::now() + Duration::from_millis(random.random_range(STAYS));
         let mut heard = Instant::now();
         while self.scene.goes_on() && heard.elapsed() < SILENCE_MAX {
@@ -98,7 +112,11 @@ impl Session<'_> {
             }
             let end = Instant::now() + Duration::from_millis(random.random_range(PUBLISHES));
             while let Some(rest) = end.checked_duration_since(Instant::now()) {
-                match timeout(rest, self.client.receive()).await {
+                let received = tokio::select! {
+                    received = timeout(rest, self.client.receive()) => received,
+                    () = fenced.notified() => break,
+                };
+                match received {
                     Ok(Ok(packet)) => {
                         heard = Instant::now();
                         self.hear(&packet);

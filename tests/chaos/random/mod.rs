@@ -31,7 +31,7 @@ const CHANGERS: u32 = 24;
 const FENCERS: u32 = 8;
 const READERS: u32 = 4;
 const COMMAND_LINES: u32 = 2;
-const DEVICES: u32 = 16;
+const DEVICES: u32 = 20;
 /// After the last fault everything works on for a moment.
 const CALM_AT_THE_END: Duration = Duration::from_secs(3);
 /// What is under way then ends within this: each operation has a limit of its own.
@@ -60,11 +60,11 @@ async fn work(scene: &Arc<Scene>, seed: u64) -> Result<JoinSet<()>> {
     for n in 0..CHANGERS + FENCERS + READERS {
         let (process, random) = next();
         let administrator = Administrator::new(scene, process, random)?;
-        if n < CHANGERS + FENCERS {
-            workers.spawn(administrator.change_states(n >= CHANGERS));
-        } else {
-            workers.spawn(administrator.read_states());
-        }
+        match n {
+            ..CHANGERS => workers.spawn(administrator.change_states()),
+            _ if n < CHANGERS + FENCERS => workers.spawn(administrator.fence_off()),
+            _ => workers.spawn(administrator.read_states()),
+        };
     }
     for _ in 0..COMMAND_LINES {
         let (process, random) = next();

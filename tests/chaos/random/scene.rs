@@ -13,6 +13,7 @@ use revoq_tests::access::{self, AUTHORITY, TENANT};
 use revoq_tests::history::{Bounds, State};
 use revoq_tests::{Device, Fleet, Plan};
 use rustls::ClientConfig;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::recorder::Recorder;
@@ -23,6 +24,8 @@ pub(super) const BROKERS: usize = 3;
 const SLOTS: usize = 48;
 /// Of these, the first few are chosen more often, so that administrators meet.
 const HOT: usize = 6;
+/// How often one of some kind is looked for.
+const PICKS_MAX: usize = 10;
 pub(super) const LEASE: Duration = Duration::from_secs(1);
 pub(super) const GRACE: Duration = Duration::from_secs(1);
 /// Clocks are read in milliseconds.
@@ -38,6 +41,27 @@ pub(super) struct Credential {
     pub(super) tls: Arc<ClientConfig>,
     /// As an administrator last saw it: a guess, so that most changes are legal.
     pub(super) seen: Mutex<State>,
+    /// Sessions that are alive, as their devices know.
+    pub(super) sessions: AtomicU32,
+    /// A fence that promises to have ended its sessions is complete: they shall try at once.
+    pub(super) fenced: Notify,
+}
+
+impl Credential {
+    fn new(number: u32, device: Device, tls: Arc<ClientConfig>) -> Credential {
+        let (seen, sessions, fenced) = (Mutex::new(State::Inactive), AtomicU32::new(0), Notify::new());
+        Credential { number, device, tls, seen, sessions, fenced }
+    }
+
+    /// As it was last seen, it is let in.
+    pub(super) fn is_welcome(&self) -> bool {
+        !self.seen.lock().is_denied()
+    }
+
+    /// It has a session somewhere.
+    pub(super) fn is_connected(&self) -> bool {
+        self.sessions.load(Ordering::Relaxed) > 0
+    }
 }
 
 /// Everything that the workers share.
@@ -97,13 +121,24 @@ impl Scene {
         let device = tokio::time::timeout(ISSUED_WITHIN, issued).await??;
         self.numbers.lock().insert(device.certificate.id.clone(), number);
         let tls = self.fleet.tls(Some(&device.leaf))?;
-        Ok(Arc::new(Credential { number, device, tls, seen: Mutex::new(State::Inactive) }))
+        Ok(Arc::new(Credential::new(number, device, tls)))
     }
 
     /// One of the credentials in use.
     pub(super) fn pick(&self, random: &mut SmallRng) -> Arc<Credential> {
         let among = if random.random_bool(0.3) { HOT } else { SLOTS };
         self.slots[random.random_range(0..among)].lock().clone()
+    }
+
+    /// One of the credentials in use, of that kind if there are some.
+    pub(super) fn pick_like(
+        &self,
+        random: &mut SmallRng,
+        like: impl Fn(&Credential) -> bool,
+    ) -> Arc<Credential> {
+        let any = self.pick(random);
+        let picked = (0..PICKS_MAX).map(|_| self.pick(random)).find(|credential| like(credential));
+        picked.unwrap_or(any)
     }
 
     /// Every credential in use.
