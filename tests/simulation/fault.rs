@@ -15,8 +15,6 @@ pub(crate) enum Fault {
     NothingPresumed,
     /// The leader grants without asking a quorum.
     GrantWithoutProof,
-    /// Whoever believes to lead answers for every revision that it applied.
-    FenceWithoutProof,
     /// A broker's lease and grace are looked at by a timer, and not where packets pass.
     FreshnessByTimer,
     /// A broker counts its lease from the grant's arrival.
@@ -51,14 +49,13 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// All of them.
-    pub(crate) const ALL: [Fault; 22] = [
+    pub(crate) const ALL: [Fault; 21] = [
         Fault::GrantOvertakesEvents,
         Fault::AckBeforeSweep,
         Fault::DecideBeforeRegister,
         Fault::AgeBeforeRegister,
         Fault::NothingPresumed,
         Fault::GrantWithoutProof,
-        Fault::FenceWithoutProof,
         Fault::FreshnessByTimer,
         Fault::LeaseFromArrival,
         Fault::NumbersRepeat,

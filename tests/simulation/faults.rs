@@ -14,16 +14,16 @@ fn breaks(fault: Fault) -> &'static [&'static str] {
         | Fault::NothingPresumed
         | Fault::GrantWithoutProof
         | Fault::LeaseFromArrival
-        | Fault::NumbersRepeat
         | Fault::SilentNodesLeftOut => &["fenced_out", "none_behind", "named", "leased"],
+        // Its broker may never be granted a lease again.
+        Fault::NumbersRepeat => &["fenced_out", "none_behind", "named", "leased", "recovered", "bounded"],
         Fault::AckBeforeSweep | Fault::DecideBeforeRegister => &["fenced_out", "named"],
-        Fault::FenceWithoutProof => &["fenced_out", "none_behind", "named"],
-        Fault::FencedIsConfirmed => &["named"],
+        Fault::FencedIsConfirmed => &["named", "none_behind"],
         Fault::AgeBeforeRegister | Fault::FreshnessByTimer => &["leased", "fenced_out"],
         Fault::SkippedWrite => &["same_state"],
-        Fault::UnknownIsDone | Fault::CommitAlone | Fault::ConfirmBeforeFlush => {
-            &["acknowledged", "same_state"]
-        }
+        Fault::UnknownIsDone | Fault::CommitAlone => &["acknowledged", "same_state"],
+        // Its leader may wait for ever for what it once confirmed.
+        Fault::ConfirmBeforeFlush => &["acknowledged", "same_state", "recovered"],
         Fault::CompactionPassedOver | Fault::ResumeSkips => &["watched_once"],
         Fault::FenceSleeps => &["bounded"],
         Fault::AuditGap => &["audited"],
@@ -68,7 +68,6 @@ faults! {
     an_age_that_is_not_looked_at_again: AgeBeforeRegister,
     a_leader_that_presumes_nothing: NothingPresumed,
     a_grant_without_a_proof: GrantWithoutProof,
-    a_fence_without_a_proof: FenceWithoutProof,
     a_lease_that_only_a_timer_looks_at: FreshnessByTimer,
     a_lease_that_counts_from_its_arrival: LeaseFromArrival,
     numbers_of_renewals_that_repeat: NumbersRepeat,

@@ -103,6 +103,10 @@ impl Plan {
         if chance.percent(30) {
             havoc.truncate(2);
         }
+        // A machine that is stopped and has its wall clock set back within one lease cannot see that it was stopped.
+        if havoc.contains(&Havoc::Freeze) {
+            havoc.retain(|havoc| *havoc != Havoc::WallStep);
+        }
         let may_never = chance.percent(25);
         let slow = chance.percent(12);
         let (calm, think) = (chance.between(150, 1_500), chance.between(80, 500));

@@ -42,7 +42,8 @@ pub enum Permitted {
 /// A grant makes the view fresh until the moment *before its request was sent* plus the lease. A machine that was
 /// paused finds its wall clock ahead of where the boot clock says it should be; the difference counts as time that has
 /// passed, however small: the leader counts on with no more than its margin for clocks that run apart. NTP slews both
-/// clocks alike, and a wall clock that is set forward only costs some of the lease until the next grant.
+/// clocks alike, and a wall clock that is set forward only costs some of the lease until the next grant. What it cannot
+/// see is a machine that is stopped and has its wall clock set back, both before its next grant.
 #[derive(Debug, Default)]
 pub struct Freshness {
     /// Boot clock, milliseconds. Zero: never granted.

@@ -51,6 +51,8 @@ struct Unproven {
     sequence: u64,
     receipt: Moment,
     lease: Duration,
+    /// The proof will be at this revision or a later one.
+    floor: u64,
 }
 
 /// What a renewal is.
@@ -103,15 +105,15 @@ impl Incarnation {
     }
 
     /// A `Renew` was received. It counts from now on, because from now on a grant may be on its way; whether
-    /// one is, and from which revision, the proof will say.
-    pub(crate) fn renew(&mut self, now: Moment, sequence: u64, lease: Duration) -> Receipt {
+    /// one is, and from which revision, `floor` or a later one, the proof will say.
+    pub(crate) fn renew(&mut self, now: Moment, sequence: u64, lease: Duration, floor: u64) -> Receipt {
         if self.unproven.iter().any(|waiting| waiting.sequence == sequence) {
             return Receipt::Repeated;
         }
         if self.unproven.len() == UNPROVEN_MAX || self.holds.len() + self.unproven.len() >= HOLDS_MAX {
             return Receipt::Refused;
         }
-        self.unproven.push_back(Unproven { sequence, receipt: now, lease });
+        self.unproven.push_back(Unproven { sequence, receipt: now, lease, floor });
         Receipt::New
     }
 
@@ -183,7 +185,7 @@ impl Incarnation {
     pub(crate) fn lease_ends(&self, target: u64) -> impl Iterator<Item = Moment> + '_ {
         let lacks = self.acknowledged < target;
         let holds = self.holds.iter().filter(move |hold| lacks && hold.commit < target);
-        let unproven = self.unproven.iter().filter(move |_| lacks);
+        let unproven = self.unproven.iter().filter(move |renewal| lacks && renewal.floor < target);
         holds
             .map(|hold| hold.lease_end)
             .chain(unproven.map(|renewal| renewal.receipt + with_margin(renewal.lease)))

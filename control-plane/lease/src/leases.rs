@@ -204,9 +204,7 @@ impl Leases {
 
     /// Takes a renewal for the next proof. It counts as a lease from `now`.
     pub fn renew(&mut self, now: Moment, renewal: Renewal) -> Result<(), Refused> {
-        if self.leading.is_none() {
-            return Err(Refused::NotLeading);
-        }
+        let floor = self.leading.as_ref().ok_or(Refused::NotLeading)?.proven;
         if self.nodes.get(&renewal.node).is_none_or(|node| node.removed.is_some()) {
             return Err(Refused::Unknown(renewal.node));
         }
@@ -215,7 +213,7 @@ impl Leases {
         if process.ended {
             return Err(Refused::Ended(renewal.node));
         }
-        match process.renew(now, renewal.sequence, lease) {
+        match process.renew(now, renewal.sequence, lease, floor) {
             Receipt::Refused => return Err(Refused::TooMany(renewal.node)),
             // In one batch only. It would stay in a second one when the proof of the first failed and it is not
             // counted any more; if it came yet again then, it would be granted by a proof that began before.

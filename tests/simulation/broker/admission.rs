@@ -100,7 +100,7 @@ impl Broker {
     fn go_on(&mut self, engine: &mut Engine, attempt: u64, stage: Stage) {
         let Some(waiting) = self.attempts.get_mut(&attempt) else { return };
         waiting.stage = stage;
-        let delay = engine.step_delay();
+        let delay = engine.connection_delay();
         engine.after(delay, self.address(), Timer::Attempt { attempt });
     }
 

@@ -27,7 +27,8 @@ pub(super) struct Stream {
     /// The parts of a snapshot that is not complete.
     snapshot: Option<Vec<Change>>,
     heard: Time,
-    /// When the next renewal is due.
+    /// When the last renewal was sent, and when the next is due.
+    renewed: Time,
     renew_at: Time,
     /// The replica answered: only then is it asked for anything.
     accepted: bool,
@@ -43,12 +44,13 @@ impl Broker {
         let hello = Hello::Watch { node, incarnation, revision };
         let name = engine.open(self.address(), Address::Replica(self.preferred), hello);
         let renewals = VecDeque::new();
-        let (heard, accepted) = (engine.now, false);
+        let (opened, accepted) = (engine.now, false);
         if engine.has(Fault::NumbersRepeat) {
             self.sequence = 0;
         }
-        self.stream =
-            Some(Stream { name, renewals, snapshot: None, heard, renew_at: heard, accepted, served: false });
+        let (heard, renewed, renew_at) = (opened, opened, opened);
+        let (snapshot, served) = (None, false);
+        self.stream = Some(Stream { name, renewals, snapshot, heard, renewed, renew_at, accepted, served });
         engine.after(OPEN_TIMEOUT, self.address(), Timer::Opening { stream: name });
     }
 
@@ -105,6 +107,7 @@ impl Broker {
         let sequence = self.sequence;
         // The lease counts from before the request leaves.
         present.renewals.push_back((sequence, clocks, now));
+        present.renewed = now;
         let (revision, sessions) = (self.view.revision().0, self.registry.len());
         self.say(engine, BrokerSays::Renew(Renew { sequence, revision, sessions }));
         if !self.used.is_empty() {
@@ -136,11 +139,12 @@ impl Broker {
                 let sent = if engine.has(Fault::LeaseFromArrival) { arrived } else { sent };
                 self.freshness.grant(sent, lease_ms);
                 stream.served = true;
-                let name = stream.name;
+                let (name, renewed) = (stream.name, stream.renewed);
                 engine.tell(Fact::Granted { broker: self.seat, asked: at, lease_ms });
                 if !engine.has(Fault::RenewsByOldView) {
                     // The lease may be shorter than this broker knew when it asked for it.
-                    self.renew_within(engine, name, lease_ms * MILLISECOND / RENEWALS, false);
+                    let next = renewed + lease_ms * MILLISECOND / RENEWALS;
+                    self.renew_within(engine, name, next.saturating_sub(engine.now), false);
                 }
                 return;
             }

@@ -36,7 +36,9 @@ enum Step {
     Acknowledge,
     /// What can wait until after the acknowledgement.
     Finish(Vec<Affected>),
+    /// This node is no member any more.
     Removed,
+    EndStream,
 }
 
 #[derive(Debug, Default)]
@@ -112,9 +114,12 @@ impl Broker {
         let me = Affected::Node(NodeId(self.node));
         let removed = affected.iter().any(|(_, affected)| affected.contains(&me));
         let seen = Seen::Events(events.iter().map(|event| event.revision.0).collect());
-        self.plan(engine, view, seen, affected);
         if removed {
             self.watch.steps.push_back(Step::Removed);
+        }
+        self.plan(engine, view, seen, affected);
+        if removed {
+            self.watch.steps.push_back(Step::EndStream);
         }
     }
 
@@ -175,8 +180,8 @@ impl Broker {
             Step::Removed => {
                 self.removed = true;
                 self.shut_all(engine, Shut::Lapsed);
-                self.end_stream(engine);
             }
+            Step::EndStream => self.end_stream(engine),
         }
     }
 

@@ -184,6 +184,14 @@ impl Engine {
         self.chance.between(2, 60)
     }
 
+    /// The same for one of many connections: when it is preempted, it may wait for long.
+    pub(crate) fn connection_delay(&mut self) -> Time {
+        if self.chance.below(1_000) < self.plan.preempted_permille {
+            return self.chance.between(1_000, 1_000_000);
+        }
+        self.chance.between(2, 60)
+    }
+
     /// What happens next; time has passed until then. `None` after `end`.
     pub(crate) fn next(&mut self, end: Time) -> Option<Scheduled> {
         loop {

@@ -169,6 +169,7 @@ impl Raft {
         let last = self.log.last().index;
         let Role::Leader(leading) = &mut self.role else { return };
         let Some(peer) = leading.peers.get_mut(&from) else { return };
+        let before = (peer.next, peer.matched);
         if taken {
             peer.matched = peer.matched.max(index);
             peer.next = peer.next.max(peer.matched + 1);
@@ -181,7 +182,8 @@ impl Raft {
         for read in leading.reads.iter_mut().filter(|read| read.round <= round) {
             read.confirmed.insert(from);
         }
-        let behind = peer.next <= last;
+        // What says nothing new is answered by the next heartbeat only, or messages would beget messages.
+        let behind = peer.next <= last && before != (peer.next, peer.matched);
         if behind {
             self.replicate(now, from);
         }

@@ -28,17 +28,14 @@ impl Replica {
         let fence = engine.name();
         let watched = Watched { reply, revision, settled: None, begun: engine.now, wake: None };
         self.keeper.fences.insert(fence, watched);
-        if engine.has(Fault::FenceWithoutProof) && revision <= self.machine.at.index {
-            return self.begin_fence(engine, fence);
-        }
         self.settle(engine, revision, Some(fence));
     }
 
     pub(super) fn begin_fence(&mut self, engine: &mut Engine, fence: u64) {
         let Some(watched) = self.keeper.fences.get(&fence) else { return };
-        let (revision, unasked) = (watched.revision, engine.has(Fault::FenceWithoutProof));
+        let revision = watched.revision;
         let leases = self.leases(engine.now);
-        let term = leases.term().filter(|_| unasked || leases.covers(revision));
+        let term = leases.term().filter(|_| leases.covers(revision));
         let Some(watched) = self.keeper.fences.get_mut(&fence) else { return };
         let target = self.machine.feed.last_event(watched.revision);
         let Some(term) = term else { return self.refuse_fence(engine, fence) };

@@ -42,7 +42,7 @@ impl World {
         outcome
     }
 
-    /// Nodes that were removed while they were cut off: their operators end them.
+    /// Nodes that were removed and were not told so: their operators end them.
     fn end_removed(&mut self) {
         let nodes = self.truth.latest().nodes.clone();
         for seat in 0..self.engine.plan.brokers {
@@ -61,13 +61,16 @@ impl World {
         self.restart_broker(0);
         self.judge()?;
         self.wait()?;
+        // One that joins meanwhile has its first lease to come, and a change whose outcome was unknown may remove one.
+        let members: Vec<_> = self.brokers.iter().map(|broker| (broker.seat, broker.node)).collect();
         let end = self.engine.now + 2 * SECOND;
         while self.engine.now < end {
             self.run_until(self.engine.now + LOOK)?;
-            // A change whose outcome was unknown may remove a node even now.
             let nodes = &self.truth.latest().nodes;
             let stale = |broker: &&Broker| {
-                nodes.contains(&broker.node) && broker.permitted(self.engine.now) != Permitted::Fresh
+                members.contains(&(broker.seat, broker.node))
+                    && nodes.contains(&broker.node)
+                    && broker.permitted(self.engine.now) != Permitted::Fresh
             };
             let stale = self.brokers.iter().find(stale);
             if let Some(broker) = stale {
@@ -96,6 +99,10 @@ impl World {
             let Some(lack) = unrecovered(&self.scene(), waiting) else { return Ok(()) };
             if self.engine.now >= end {
                 return Err(Broken { invariant: "recovered", how: lack });
+            }
+            // A change whose outcome was unknown may have removed one that no stream tells so.
+            if self.engine.now + PATIENCE / 2 >= end {
+                self.end_removed();
             }
             self.run_until(self.engine.now + LOOK)?;
         }

@@ -28,10 +28,15 @@ pub(super) struct Applied {
 pub(super) fn events(node: &Node, events: &[Event], received: Instant) -> Applied {
     let mut view = View::clone(&node.view.load());
     let affected: Vec<_> = events.iter().map(|event| (event.revision, view.apply(event))).collect();
+    let is_removed = affected.iter().any(|(_, affected)| affected.contains(&Affected::Node(node.id)));
+    if is_removed {
+        // Before the acknowledgement: after it no fence counts this node.
+        let sessions = node.remove();
+        tracing::error!(sessions, "this node was removed from the cluster; its sessions are closed");
+    }
     publish(node, view);
-    let mut applied = Applied::new(node.view.load().revision());
+    let mut applied = Applied { is_removed, ..Applied::new(node.view.load().revision()) };
     for (revision, affected) in affected {
-        applied.is_removed |= affected.contains(&Affected::Node(node.id));
         applied.sweep(node, revision, affected, received);
     }
     applied.tell(node);

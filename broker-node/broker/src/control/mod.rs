@@ -86,14 +86,7 @@ impl Driver {
             };
             match ended {
                 Ended::Farewell => return,
-                Ended::Removed => {
-                    let sessions = self.node.remove();
-                    tracing::error!(
-                        sessions,
-                        "this node was removed from the cluster; its sessions are closed"
-                    );
-                    pause = PAUSE_MAX;
-                }
+                Ended::Removed => pause = PAUSE_MAX,
                 Ended::Lost { reason, served } => {
                     tracing::warn!(replica = address, %reason, "watch lost");
                     pause = if served { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };

@@ -50,6 +50,8 @@ struct Stream<'a> {
     /// The chunks of a snapshot that is not complete.
     snapshot: Option<Vec<Change>>,
     heard: Instant,
+    /// When the last renewal was sent, and when the next is due.
+    renewed: tokio::time::Instant,
     renew_at: tokio::time::Instant,
     served: bool,
     is_removed: bool,
@@ -66,6 +68,7 @@ pub(super) async fn watch(driver: &Driver, replica: Channel, sequence: &mut u64)
         sequence,
         snapshot: None,
         heard: Instant::now(),
+        renewed: tokio::time::Instant::now(),
         renew_at: tokio::time::Instant::now(),
         served: false,
         is_removed: false,
@@ -98,7 +101,7 @@ impl Stream<'_> {
         let mut inbound = inbound.map_err(|_| Status::unavailable("no answer to Watch"))??.into_inner();
         node.metrics.watch_streams.inc();
         self.heard = Instant::now();
-        self.renew_at = tokio::time::Instant::now();
+        (self.renewed, self.renew_at) = (tokio::time::Instant::now(), tokio::time::Instant::now());
         let mut usage = tokio::time::interval(USAGE_INTERVAL);
         loop {
             tokio::select! {
@@ -112,7 +115,7 @@ impl Stream<'_> {
                 () = tokio::time::sleep_until(self.renew_at) => {
                     self.check_life()?;
                     self.renew().await?;
-                    self.renew_at = tokio::time::Instant::now() + self.lease() / RENEWALS;
+                    self.renew_at = self.renewed + self.lease() / RENEWALS;
                 }
                 _ = usage.tick() => self.report_usage().await?,
                 () = self.driver.farewell.cancelled() => return self.say_farewell(inbound).await,
@@ -153,6 +156,7 @@ impl Stream<'_> {
             revision: node.view.load().revision().0,
             sessions: node.registry.len() as u64,
         };
+        self.renewed = tokio::time::Instant::now();
         // The lease counts from before the request leaves.
         self.renewals.push_back((*self.sequence, clock::now()));
         self.send(Outbound::Renew(renew)).await
@@ -168,7 +172,7 @@ impl Stream<'_> {
                 self.driver.node.freshness.grant(sent, grant.lease_ms);
                 self.served = true;
                 // The lease may be shorter than this broker knew when it asked: before its first view it knows none.
-                let next = tokio::time::Instant::now() + Duration::from_millis(grant.lease_ms) / RENEWALS;
+                let next = self.renewed + Duration::from_millis(grant.lease_ms) / RENEWALS;
                 self.renew_at = self.renew_at.min(next);
             }
         }
