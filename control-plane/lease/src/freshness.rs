@@ -1,11 +1,11 @@
 //! How long the view may be used: the lease, checked where packets are handled and not only by a timer.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use revoq_credentials::{Millis, StaleGrace};
 
 /// The wall clock may be set back this far against the boot clock between two grants, milliseconds.
-const WALL_BACK_MAX: i64 = 1000;
+const WALL_BACK_MAX: u64 = 1000;
 
 /// One reading of a broker's two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,26 +39,28 @@ pub enum Permitted {
 
 /// The deadline of the lease, in atomics that the packet path reads.
 ///
-/// A grant makes the view fresh until the moment *before its request was sent* plus the lease. A machine that was
-/// paused finds its wall clock ahead of where the boot clock says it should be; the difference counts as time that has
-/// passed, however small: the leader counts on with no more than its margin for clocks that run apart. NTP slews both
-/// clocks alike, and a wall clock that is set forward only costs some of the lease until the next grant. What it cannot
-/// see is a machine that is stopped and has its wall clock set back, both before its next grant.
+/// A grant makes the view fresh until the moment *before its request was sent* plus the lease, on each of the two clocks:
+/// it is over when one of them says so. A machine that was paused finds its wall clock ahead of where the boot clock says
+/// it should be, and however little that is, it has passed: the leader counts on with no more than its margin for clocks
+/// that run apart. NTP slews both clocks alike, and a wall clock that is set forward only costs some of the lease until
+/// the next grant. What it cannot see is a machine that is stopped and has its wall clock set back, both before its next
+/// grant.
 #[derive(Debug, Default)]
 pub struct Freshness {
-    /// Boot clock, milliseconds. Zero: never granted.
+    /// On the boot clock, milliseconds. Zero: never granted.
     until: AtomicU64,
-    /// Wall minus boot at the request of the last grant.
-    offset: AtomicI64,
+    /// On the wall clock, milliseconds; stored after `until` and read before it, so that it is never of a later grant.
+    until_wall: AtomicU64,
     /// `u64::MAX`: sessions live on however old the view is.
     grace: AtomicU64,
 }
 
 impl Freshness {
-    /// The control plane answered a renewal that was sent at `sent`.
+    /// The control plane answered a renewal that was sent at `sent`. Grants come in the order of their renewals; the last
+    /// one counts.
     pub fn grant(&self, sent: Now, lease_ms: u64) {
-        self.offset.store(offset(sent), Ordering::Relaxed);
-        self.until.fetch_max(sent.boot.saturating_add(lease_ms).max(1), Ordering::Release);
+        self.until.store(sent.boot.saturating_add(lease_ms).max(1), Ordering::Release);
+        self.until_wall.store(sent.wall.saturating_add(lease_ms), Ordering::Release);
     }
 
     /// The setting `stale_grace` in force.
@@ -72,28 +74,24 @@ impl Freshness {
 
     /// What is permitted at `now`.
     pub fn permitted(&self, now: Now) -> Permitted {
+        let until_wall = self.until_wall.load(Ordering::Acquire);
         let until = self.until.load(Ordering::Acquire);
         if until == 0 {
             return Permitted::Never;
         }
-        let drift = offset(now).saturating_sub(self.offset.load(Ordering::Relaxed));
-        let paused = u64::try_from(drift).unwrap_or(0);
-        let at = now.boot.saturating_add(paused);
-        if at < until {
+        if now.boot < until && now.wall < until_wall {
             // A wall clock that went backwards says nothing about elapsed time, but something about the machine.
-            return if drift < -WALL_BACK_MAX { Permitted::Stale } else { Permitted::Fresh };
+            let back = (until_wall - now.wall).saturating_sub(until - now.boot);
+            return if back > WALL_BACK_MAX { Permitted::Stale } else { Permitted::Fresh };
         }
-        if at - until < self.grace.load(Ordering::Acquire) { Permitted::Stale } else { Permitted::Lapsed }
+        let over = now.boot.saturating_sub(until).max(now.wall.saturating_sub(until_wall));
+        if over < self.grace.load(Ordering::Acquire) { Permitted::Stale } else { Permitted::Lapsed }
     }
 
     /// Milliseconds of lease that are left, for the metrics.
     pub fn left(&self, now: Now) -> u64 {
         self.until.load(Ordering::Acquire).saturating_sub(now.boot)
     }
-}
-
-fn offset(now: Now) -> i64 {
-    i64::try_from(now.wall).unwrap_or(i64::MAX).saturating_sub(i64::try_from(now.boot).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
@@ -159,6 +157,16 @@ mod tests {
         assert_eq!(freshness.permitted(resumed), Permitted::Stale);
         let resumed = Now { wall: later(5_800).wall + 200, ..later(5_800) };
         assert_eq!(freshness.permitted(resumed), Permitted::Lapsed);
+    }
+
+    #[test]
+    fn a_pause_counts_for_the_grant_before_it_after_the_next_one_too() {
+        let freshness = granted(StaleGrace::Bounded(Duration::ZERO));
+        // Stopped for two seconds; then a shorter lease, of one second.
+        let resumed = |ms| Now { boot: START.boot + ms - 2_000, wall: START.wall + ms };
+        freshness.grant(resumed(3_000), 1_000);
+        assert_eq!(freshness.permitted(resumed(3_999)), Permitted::Fresh);
+        assert_eq!(freshness.permitted(resumed(5_000)), Permitted::Lapsed);
     }
 
     #[test]

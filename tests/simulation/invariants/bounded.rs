@@ -62,7 +62,8 @@ impl Bounded {
         let late = |watched: &&Watched| {
             let applied = replica.machine.feed.applied_at(watched.revision).unwrap_or(watched.begun);
             let since = since.max(applied);
-            let learned = since < replica.keeper.terms_learned + self.ever.bound();
+            let learned = !replica.keeper.knows(scene.truth.latest().view.settings())
+                || since < replica.keeper.terms_learned + self.ever.bound();
             let bound = if learned { self.ever.bound() } else { in_force.bound() };
             // Before it is settled, the proof has its time.
             watched.settled.is_some() && scene.now > since + bound

@@ -128,6 +128,11 @@ impl Keeper {
         self.leases.rows(now, machine.at.index, rows(machine));
     }
 
+    /// Whether these are the settings that it goes by.
+    pub(crate) fn knows(&self, settings: &Settings) -> bool {
+        self.settings == *settings
+    }
+
     fn unsettled(&self) -> bool {
         self.leases.term().is_some() && !self.leases.settled()
     }
