@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::ids::{CertificateId, NodeId, Revision};
+use crate::ids::{CertificateId, Millis, NodeId, Revision};
 use crate::names::{NameError, shorten};
 use crate::state::State;
 use crate::store::ReadError;
@@ -26,6 +26,9 @@ pub struct Outcome {
     /// The certificate that was added.
     #[n(4)]
     pub certificate: Option<CertificateId>,
+    /// When it was carried out; a certificate that was added was issued then.
+    #[n(5)]
+    pub time: Millis,
 }
 
 /// A command that was refused. It changed nothing and left an audit entry.

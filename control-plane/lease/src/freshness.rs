@@ -177,12 +177,4 @@ mod tests {
         freshness.grant(back, 5000);
         assert_eq!(freshness.permitted(back), Permitted::Fresh);
     }
-
-    #[test]
-    fn an_older_grant_never_shortens_a_newer_one() {
-        let freshness = granted(StaleGrace::Never);
-        freshness.grant(later(2000), 5000);
-        freshness.grant(later(1000), 5000);
-        assert_eq!(freshness.permitted(later(6500)), Permitted::Fresh);
-    }
 }

@@ -3,7 +3,7 @@
 use prost::bytes::Bytes;
 use revoq_credentials::query::{self, CertificateFilter, Selection};
 use revoq_credentials::{
-    AuthorityName, Certificate, DeviceName, Millis, NewCertificate, Operation, Outcome, Reader, Selector,
+    AuthorityName, Certificate, DeviceName, NewCertificate, Operation, Outcome, Reader, Selector,
     Status as Standing, TenantName,
 };
 use revoq_proto::convert::{parse, parse_optional, values};
@@ -113,10 +113,9 @@ impl Api {
         request: DeviceRequest,
     ) -> Result<v1::IssueCertificateResponse, Error> {
         let reader = self.read().await?;
-        let now = self.now();
-        let signed = device::sign(&reader, &self.signer, request, now)?;
+        let signed = device::sign(&reader, &self.signer, request, self.now())?;
         drop(reader);
-        let (certificate, outcome) = self.add_certificate(caller, signed.certificate, now).await?;
+        let (certificate, outcome) = self.add_certificate(caller, signed.certificate).await?;
         self.metrics.certificates_issued.inc();
         Ok(v1::IssueCertificateResponse {
             certificate: Some(certificate),
@@ -135,7 +134,7 @@ impl Api {
         let device = parse("device", &request.device)?;
         let der = certificate_der(&request.certificate)?;
         let new = device::describe(tenant, device, None, der)?;
-        let (certificate, outcome) = self.add_certificate(caller, new, self.now()).await?;
+        let (certificate, outcome) = self.add_certificate(caller, new).await?;
         Ok(v1::RegisterCertificateResponse { certificate: Some(certificate), revision: outcome.revision.0 })
     }
 
@@ -143,12 +142,10 @@ impl Api {
         &self,
         caller: &Caller,
         new: NewCertificate,
-        now: Millis,
     ) -> Result<(v1::Certificate, Outcome), Error> {
-        let mut wire = wire(&new, now);
-        let outcome = self.change(caller, Operation::AddCertificate { certificate: Box::new(new) }).await?;
-        wire.revision = outcome.revision.0;
-        Ok((wire, outcome))
+        let certificate = Box::new(new.clone());
+        let outcome = self.change(caller, Operation::AddCertificate { certificate }).await?;
+        Ok((wire(new, &outcome), outcome))
     }
 
     async fn list_certificates(
@@ -209,9 +206,8 @@ fn names(texts: &[String]) -> Result<Vec<San>, Error> {
     texts.iter().map(|text| San::parse(FIELD, text)).collect()
 }
 
-/// The certificate as it stands once it is added; its revision is not known yet.
-fn wire(new: &NewCertificate, now: Millis) -> v1::Certificate {
-    let new = new.clone();
+/// The certificate as it stands now that it is added.
+fn wire(new: NewCertificate, outcome: &Outcome) -> v1::Certificate {
     v1::Certificate::from(&Certificate {
         id: new.id,
         tenant: new.tenant,
@@ -225,10 +221,10 @@ fn wire(new: &NewCertificate, now: Millis) -> v1::Certificate {
         not_before: new.not_before,
         not_after: new.not_after,
         status: Standing::INACTIVE,
-        issued: now,
+        issued: outcome.time,
         first_used: None,
         last_used: None,
-        revision: revoq_credentials::Revision(0),
+        revision: outcome.revision,
         der: new.der,
     })
 }

@@ -133,7 +133,8 @@ fn finish(mut transaction: Transaction<'_>, command: &Command, done: &Done) -> R
         changes: std::mem::take(&mut transaction.changes),
     });
     let Done { changed, unchanged, node, certificate, .. } = *done;
-    let outcome = Outcome { revision: transaction.revision, changed, unchanged, node, certificate };
+    let (revision, time) = (transaction.revision, transaction.time);
+    let outcome = Outcome { revision, changed, unchanged, node, certificate, time };
     Ok(Applied { writes: transaction.into_writes(), result: Ok(outcome), event })
 }
 

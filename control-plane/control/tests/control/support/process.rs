@@ -142,10 +142,6 @@ impl Processes {
         self.running[n].take().context("it runs")?.kill()
     }
 
-    pub(crate) fn running(&mut self, n: usize) -> Result<&mut Process> {
-        self.running[n].as_mut().context("it runs")
-    }
-
     /// Waits until one leads and all others that run follow it; the leader's number, from 0.
     pub(crate) async fn settled(&self) -> Result<usize> {
         let running: Vec<_> = (0..self.running.len()).filter(|n| self.running[*n].is_some()).collect();
