@@ -1,5 +1,7 @@
 //! Limits and capabilities that every session of a listener shares.
 
+use revoq_mqtt::QoS;
+
 /// Limits and capabilities of a session. Every buffer, queue and map that a client can grow is bounded by one of
 /// these fields; what happens at the limit is written beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +19,13 @@ pub struct Config {
     /// client that asks for more, or for none, is told by Server Keep Alive; older clients cannot be told and keep
     /// what they asked for.
     pub keepalive_s_max: Option<u16>,
-    /// QoS 1 PUBLISH packets that the client may send before the first is acknowledged, at least 1, announced as
-    /// Receive Maximum; one more ends the session with 0x93. Older clients are not told, so reading them pauses there.
+    /// The highest QoS that is served, announced as Maximum QoS: subscriptions are granted no more, and a PUBLISH above
+    /// it ends the session with 0x9B.
+    pub qos_max: QoS,
+    /// PUBLISH packets of QoS 1 and 2 that the client may send before the first is acknowledged by PUBACK or PUBCOMP, at
+    /// least 1, announced as Receive Maximum; one more ends the session with 0x93. Older clients are not told: reading
+    /// them pauses where so many wait for the router, and what waits for their PUBREL is bounded by the number of packet
+    /// identifiers.
     pub receive_max: u16,
     /// Topic aliases that the client may set, announced as Topic Alias Maximum; a higher one ends the session
     /// with 0x94.
@@ -29,11 +36,11 @@ pub struct Config {
     pub subscriptions_max: usize,
     /// SUBSCRIBE and UNSUBSCRIBE packets that wait for the driver's answer; reading pauses there.
     pub requests_max: usize,
-    /// QoS 1 PUBLISH packets sent to the client and not acknowledged by it. Its own Receive Maximum may lower
+    /// PUBLISH packets of QoS 1 and 2 sent to the client and not acknowledged by it. Its own Receive Maximum may lower
     /// this; later messages are queued.
     pub inflight_max: u16,
     /// Messages that wait for the window or the write buffer. At this or the next limit the oldest QoS 0 message
-    /// is dropped; where none is left, a QoS 0 arrival is dropped and a QoS 1 arrival ends the session with 0x97.
+    /// is dropped; where none is left, a QoS 0 arrival is dropped and another ends the session with 0x97.
     pub queue_max: usize,
     /// Bytes of topic, properties and payload in that queue.
     pub queue_bytes_max: usize,
@@ -55,6 +62,7 @@ impl Default for Config {
             packet_size_max: 1024 * 1024,
             client_id_bytes_max: 1024,
             keepalive_s_max: None,
+            qos_max: QoS::ExactlyOnce,
             receive_max: 256,
             topic_alias_max: 16,
             topic_levels_max: 128,

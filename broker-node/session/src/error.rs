@@ -1,6 +1,6 @@
 //! What ends a session by someone's fault, and the reason code that the client is told.
 
-use revoq_mqtt::{DecodeError, EncodeError, PacketType, ReasonCode};
+use revoq_mqtt::{DecodeError, EncodeError, PacketType, QoS, ReasonCode};
 
 /// A fault that ends a session. [`Error::reason_code`] is the only mapping from faults to MQTT reason codes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +21,7 @@ pub enum Error {
     /// The client sent a packet that only servers send, or that has no place in the exchange.
     #[error("unexpected {0:?}")]
     Unexpected(PacketType),
-    /// The client sent more QoS 1 PUBLISH packets than Receive Maximum allows.
+    /// The client sent more PUBLISH packets of QoS 1 and 2 than Receive Maximum allows.
     #[error("more than {0} unacknowledged PUBLISH packets")]
     ReceiveMaximumExceeded(u16),
     /// The client used a topic alias above Topic Alias Maximum.
@@ -36,8 +36,11 @@ pub enum Error {
     #[error("topic alias {0} is not set")]
     TopicAliasUnknown(u16),
     /// The client published with a QoS above Maximum QoS.
-    #[error("QoS 2 is not supported")]
-    QosNotSupported,
+    #[error("QoS above {} is not supported", *maximum as u8)]
+    QosNotSupported {
+        /// What CONNACK announced.
+        maximum: QoS,
+    },
     /// The client published with RETAIN, and CONNACK said that this is not available.
     #[error("retained messages are not supported")]
     RetainNotSupported,
@@ -89,7 +92,7 @@ impl Error {
             Error::KeepAliveTimeout(_) => ReasonCode::KeepAliveTimeout,
             Error::ReceiveMaximumExceeded(_) => ReasonCode::ReceiveMaximumExceeded,
             Error::TopicAliasInvalid { .. } => ReasonCode::TopicAliasInvalid,
-            Error::QosNotSupported => ReasonCode::QosNotSupported,
+            Error::QosNotSupported { .. } => ReasonCode::QosNotSupported,
             Error::RetainNotSupported => ReasonCode::RetainNotSupported,
             Error::TopicTooDeep(_) => ReasonCode::TopicNameInvalid,
             Error::QueueFull { .. } => ReasonCode::QuotaExceeded,

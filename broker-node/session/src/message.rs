@@ -23,7 +23,7 @@ pub struct Message {
     publish: Publish,
     received: Tick,
     /// By [`kind`]; an entry of `None` is a message that is too long for that kind.
-    encoded: [OnceLock<Option<Box<EncodedPublish>>>; 4],
+    encoded: [OnceLock<Option<Box<EncodedPublish>>>; 6],
     /// The same message in memory of its own, made when it first has to wait.
     detached: OnceLock<Arc<Message>>,
 }
@@ -36,7 +36,7 @@ impl Message {
         let properties =
             PublishProperties { topic_alias: None, subscription_ids: Vec::new(), ..publish.properties };
         let publish = Publish { dup: false, packet_id: None, properties, ..publish };
-        Message { publish, received, encoded: [const { OnceLock::new() }; 4], detached: OnceLock::new() }
+        Message { publish, received, encoded: [const { OnceLock::new() }; 6], detached: OnceLock::new() }
     }
 
     /// The topic to which it was published.
@@ -122,7 +122,7 @@ impl Message {
 
 /// The place of an encoding: MQTT 3.1 and 3.1.1 have the same PUBLISH.
 fn kind(version: Version, qos: QoS) -> usize {
-    usize::from(version.is_v5()) * 2 + usize::from(qos != QoS::AtMostOnce)
+    usize::from(version.is_v5()) * 3 + qos as usize
 }
 
 /// How the message expiry interval stands (MQTT 3.3.2.3.3).

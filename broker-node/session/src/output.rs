@@ -14,7 +14,7 @@ pub enum Output {
     /// Decide about a client and call [`Session::handle_admission`](crate::Session::handle_admission). Nothing
     /// else is read from the client before that.
     Connect(Box<ConnectRequest>),
-    /// Route a message. With a token (QoS 1), call
+    /// Route a message. With a token (QoS 1 and 2), call
     /// [`Session::handle_published`](crate::Session::handle_published) when the router has it.
     Publish {
         /// The message, ready to be shared.

@@ -4,7 +4,7 @@ mod queue;
 mod window;
 
 use bytes::BytesMut;
-use revoq_mqtt::{EncodedPublish, Packet, PacketId, QoS, Recipient, Version, encode};
+use revoq_mqtt::{Ack, EncodedPublish, Packet, PacketId, QoS, ReasonCode, Recipient, Version, encode};
 
 use crate::message::Age;
 use crate::{Config, Delivery, Error, Tick};
@@ -125,9 +125,31 @@ impl Outbound {
         }
     }
 
-    /// A PUBACK came: the window opens. False if there was nothing to acknowledge.
-    pub(crate) fn acknowledge(&mut self, packet_id: PacketId) -> bool {
-        self.window.acknowledge(packet_id, Awaited::PubAck)
+    /// A PUBACK came: the window opens. Nothing in flight by that identifier: a repeated one does no harm.
+    pub(crate) fn acknowledge(&mut self, packet_id: PacketId) {
+        self.window.acknowledge(packet_id, Awaited::PubAck);
+    }
+
+    /// A PUBREC came. PUBREL follows ([MQTT-4.3.3-4]), unless the client refused the message.
+    pub(crate) fn received(&mut self, ack: &Ack) -> Result<(), Error> {
+        let packet_id = ack.packet_id;
+        if ack.reason.is_error() {
+            self.window.acknowledge(packet_id, Awaited::PubRec);
+            return Ok(());
+        }
+        let known =
+            self.window.received(packet_id) || self.window.awaited(packet_id) == Some(Awaited::PubComp);
+        let reason = if known || !self.version.is_v5() {
+            ReasonCode::Success
+        } else {
+            ReasonCode::PacketIdentifierNotFound
+        };
+        self.answer(&Packet::PubRel(Ack::new(packet_id, reason)))
+    }
+
+    /// A PUBCOMP came: the window opens.
+    pub(crate) fn complete(&mut self, packet_id: PacketId) {
+        self.window.acknowledge(packet_id, Awaited::PubComp);
     }
 
     /// Drops all messages that wait, and what stands in the buffer.
@@ -155,16 +177,20 @@ impl Outbound {
             self.counters.dropped_too_large += 1;
             return;
         };
-        let guaranteed = delivery.qos != QoS::AtMostOnce;
-        let packet_id = if guaranteed { self.window.send(Awaited::PubAck) } else { None };
+        let awaited = match delivery.qos {
+            QoS::AtMostOnce => None,
+            QoS::AtLeastOnce => Some(Awaited::PubAck),
+            QoS::ExactlyOnce => Some(Awaited::PubRec),
+        };
+        let packet_id = awaited.and_then(|awaited| self.window.send(awaited));
         let start = self.buffer.len();
         let recipient =
             Recipient { expiry_s, subscription_ids: &delivery.subscription_ids, ..Recipient::default() };
         if !self.append(&encoded, packet_id, &recipient) {
             self.buffer.truncate(start);
             self.counters.dropped_too_large += 1;
-            if let Some(packet_id) = packet_id {
-                self.acknowledge(packet_id);
+            if let (Some(packet_id), Some(awaited)) = (packet_id, awaited) {
+                self.window.acknowledge(packet_id, awaited);
             }
         }
     }

@@ -34,7 +34,7 @@ pub(crate) enum Offered {
     Queued { dropped: u64 },
     /// It was QoS 0 and there was no room.
     Dropped,
-    /// It was QoS 1 and there was no room.
+    /// It was of another QoS and there was no room.
     Full,
 }
 

@@ -9,6 +9,10 @@ use revoq_mqtt::PacketId;
 pub(crate) enum Awaited {
     /// A QoS 1 PUBLISH was sent.
     PubAck,
+    /// A QoS 2 PUBLISH was sent.
+    PubRec,
+    /// PUBREL was sent.
+    PubComp,
 }
 
 /// The send quota of MQTT 5.0 section 4.9 and the packet identifiers that it hands out.
@@ -47,6 +51,17 @@ impl Window {
         let packet_id = u16::try_from(self.slots.len() + 1).ok().and_then(PacketId::new)?;
         self.slots.push(Some(awaited));
         Some(packet_id)
+    }
+
+    /// What is awaited for `packet_id`.
+    pub(crate) fn awaited(&self, packet_id: PacketId) -> Option<Awaited> {
+        self.slots.get(slot(packet_id)).copied().flatten()
+    }
+
+    /// The client has a QoS 2 message: from now on PUBCOMP is awaited ([MQTT-4.3.3-4]). False when PUBREC was not.
+    pub(crate) fn received(&mut self, packet_id: PacketId) -> bool {
+        let slot = self.slots.get_mut(slot(packet_id)).filter(|slot| **slot == Some(Awaited::PubRec));
+        slot.map(|slot| *slot = Some(Awaited::PubComp)).is_some()
     }
 
     /// Ends the flight of `packet_id`; false when nothing of that identifier waits for `awaited`.
@@ -89,6 +104,18 @@ mod tests {
         }
         assert!(!window.is_open());
         assert_eq!(window.send(Awaited::PubAck), None);
+    }
+
+    #[test]
+    fn an_identifier_of_qos_2_is_free_after_pubcomp() {
+        let mut window = Window::new(1);
+        let one = window.send(Awaited::PubRec).expect("open");
+        assert!(!window.acknowledge(one, Awaited::PubComp), "not yet");
+        assert!(window.received(one));
+        assert!(!window.received(one), "only once");
+        assert_eq!((window.awaited(one), window.is_open()), (Some(Awaited::PubComp), false));
+        assert!(window.acknowledge(one, Awaited::PubComp));
+        assert_eq!((window.awaited(one), window.is_open()), (None, true));
     }
 
     #[test]

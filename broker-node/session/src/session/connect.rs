@@ -60,7 +60,7 @@ fn objection(connect: &Connect, config: &Config) -> Option<ReasonCode> {
         return Some(ReasonCode::BadAuthenticationMethod);
     }
     let will = connect.will.as_ref().filter(|_| v5)?;
-    if will.qos > super::QOS_MAX {
+    if will.qos > config.qos_max {
         return Some(ReasonCode::QosNotSupported);
     }
     (will.retain && !config.retain_available).then_some(ReasonCode::RetainNotSupported)
@@ -69,7 +69,8 @@ fn objection(connect: &Connect, config: &Config) -> Option<ReasonCode> {
 /// Copies what outlives the frame, so that an idle session doesn't hold on to a read buffer.
 fn accept(connect: Connect, core: &Core) -> (Candidate, ConnectRequest) {
     let properties = &connect.properties;
-    let will = connect.will.as_ref().map(|will| Arc::new(will_message(will).copied(core.now)));
+    let will =
+        connect.will.as_ref().map(|will| Arc::new(will_message(will, core.config.qos_max).copied(core.now)));
     let client_id = connect.client_id.detached();
     let candidate = Candidate {
         version: connect.version,
@@ -98,10 +99,10 @@ fn packet_size_max(connect: &Connect) -> u32 {
     connect.properties.packet_size_max.map_or(u32::MAX, NonZeroU32::get)
 }
 
-fn will_message(will: &Will) -> Message {
+fn will_message(will: &Will, qos_max: QoS) -> Message {
     let publish = Publish {
         dup: false,
-        qos: will.qos.min(super::QOS_MAX),
+        qos: will.qos.min(qos_max),
         retain: will.retain,
         topic: will.topic.clone(),
         packet_id: None,
@@ -207,7 +208,7 @@ impl Candidate {
             // Absent would mean that the client's wish is granted.
             session_expiry_s: (self.session_expiry_s > 0).then_some(0),
             receive_max: NonZeroU16::new(config.receive_max),
-            qos_max: super::QOS_MAX,
+            qos_max: config.qos_max,
             retain_available: config.retain_available,
             packet_size_max: NonZeroU32::new(config.packet_size_max),
             assigned_client_id,
@@ -218,5 +219,3 @@ impl Candidate {
         }
     }
 }
-
-const _: () = assert!(matches!(super::QOS_MAX, QoS::AtLeastOnce), "handle_publish knows PUBACK only");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use revoq_mqtt::{Ack, ClientId, Disconnect, Packet, ReasonCode, TopicFilter, Version};
+use revoq_mqtt::{Ack, ClientId, Disconnect, Packet, PacketType, ReasonCode, TopicFilter, Version};
 
 use super::Core;
 use super::subscribe::Requests;
@@ -83,8 +83,12 @@ impl Connected {
         let result = match packet {
             Packet::Publish(publish) => self.handle_publish(core, publish),
             Packet::PubAck(ack) => {
-                // Nothing in flight by that identifier: a repeated PUBACK does no harm.
                 core.outbound.acknowledge(ack.packet_id);
+                Ok(())
+            }
+            Packet::PubRec(ack) => core.outbound.received(&ack),
+            Packet::PubComp(ack) => {
+                core.outbound.complete(ack.packet_id);
                 Ok(())
             }
             Packet::PubRel(ack) => self.handle_pubrel(core, &ack),
@@ -94,8 +98,6 @@ impl Connected {
             Packet::Disconnect(disconnect) => return Err(self.handle_disconnect(&disconnect)),
             Packet::Connect(_)
             | Packet::ConnAck(_)
-            | Packet::PubRec(_)
-            | Packet::PubComp(_)
             | Packet::SubAck(_)
             | Packet::UnsubAck(_)
             | Packet::PingResp
@@ -104,10 +106,13 @@ impl Connected {
         result.map_err(Cause::Failed)
     }
 
-    /// No QoS 2 exchange is under way here, but a client may finish one from an earlier session.
+    /// The end of a QoS 2 exchange; it may be one of an earlier session.
     fn handle_pubrel(&mut self, core: &mut Core, ack: &Ack) -> Result<(), Error> {
-        let reason =
-            if self.version.is_v5() { ReasonCode::PacketIdentifierNotFound } else { ReasonCode::Success };
+        let reason = match self.acks.release(ack.packet_id) {
+            Some(false) => return Err(Error::Unexpected(PacketType::PubRel)),
+            None if self.version.is_v5() => ReasonCode::PacketIdentifierNotFound,
+            Some(true) | None => ReasonCode::Success,
+        };
         core.outbound.answer(&Packet::PubComp(Ack::new(ack.packet_id, reason)))
     }
 

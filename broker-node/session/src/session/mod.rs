@@ -11,16 +11,13 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use revoq_mqtt::{
-    ClientId, PACKET_SIZE_MAX, PacketId, PacketType, Peek, QoS, ReasonCode, TopicFilter, Version, decode,
-    peek,
+    ClientId, PACKET_SIZE_MAX, PacketId, PacketType, Peek, ReasonCode, TopicFilter, Version, decode, peek,
 };
 
 use crate::outbound::Outbound;
 use crate::{Admission, Cause, Config, Counters, Delivery, Error, Output, PublishToken, Tick};
 use connected::Connected;
 
-/// The highest QoS that is served.
-const QOS_MAX: QoS = QoS::AtLeastOnce;
 /// Outputs that a call of `handle_bytes` leaves for the driver at most: the contract makes it call again.
 const OUTPUTS_MAX: usize = 64;
 /// `outputs` keeps this capacity when it has run empty; what is beyond goes back to the allocator.
@@ -58,9 +55,10 @@ const OUTPUTS_KEPT: usize = 8;
 ///
 /// # What is served
 ///
-/// MQTT 3.1, 3.1.1 and 5.0 with QoS 0 and 1. CONNACK of 5.0 says so: Maximum QoS 1, a session expiry interval of 0,
-/// retained messages and shared subscriptions as [`Config`] says. Will Delay Interval counts as 0: the will is due
-/// when the connection ends. A will of QoS 2 from an older client, which cannot be told, is published with QoS 1.
+/// MQTT 3.1, 3.1.1 and 5.0 with QoS 0, 1 and 2; what is in flight ends with the connection. CONNACK of 5.0 says what
+/// is not served: a session expiry interval of 0; Maximum QoS, retained messages and shared subscriptions as [`Config`]
+/// says. Will Delay Interval counts as 0: the will is due when the connection ends. A will above Maximum QoS from an
+/// older client, which cannot be told, is published with that.
 #[derive(Debug)]
 pub struct Session {
     core: Core,
@@ -128,7 +126,8 @@ impl Session {
         }
     }
 
-    /// The router has a message: the PUBLISH of `token` is acknowledged, with 0x10 if there was no subscriber.
+    /// The router has a message: the PUBLISH of `token` is acknowledged, by PUBACK or PUBREC, with 0x10 if there was no
+    /// subscriber.
     pub fn handle_published(&mut self, now: Tick, token: PublishToken, matched: bool) {
         let reason = if matched { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers };
         self.connected(now, |connected, core| connected.published(core, token, reason));

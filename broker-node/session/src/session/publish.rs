@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use revoq_mqtt::{Ack, Packet, Publish, QoS, ReasonCode, Topic};
+use revoq_mqtt::{Publish, QoS, ReasonCode, Topic};
 
+use super::Core;
 use super::connected::Connected;
-use super::{Core, QOS_MAX};
+use crate::acks::AckKind;
 use crate::{Config, Error, Message, Output, PublishToken};
 
 impl Connected {
@@ -14,7 +15,12 @@ impl Connected {
         self.aliases.resolve(&mut publish, core.config.topic_alias_max)?;
         check_depth(&publish.topic, &core.config)?;
         let token = match (publish.qos, publish.packet_id) {
-            (QoS::AtLeastOnce, Some(packet_id)) => Some(self.acks.owe(packet_id)),
+            (QoS::AtLeastOnce, Some(packet_id)) => Some(self.acks.owe(AckKind::PubAck, packet_id)),
+            (QoS::ExactlyOnce, Some(packet_id)) if self.acks.is_received(packet_id) => {
+                self.acks.owe_again(packet_id);
+                return self.acknowledge(core);
+            }
+            (QoS::ExactlyOnce, Some(packet_id)) => Some(self.acks.owe(AckKind::PubRec, packet_id)),
             _ => None,
         };
         let message = Arc::new(Message::new(publish, core.now));
@@ -30,15 +36,19 @@ impl Connected {
         reason: ReasonCode,
     ) -> Result<(), Error> {
         self.acks.answer(token, reason);
-        while let Some((packet_id, reason)) = self.acks.next() {
-            core.outbound.answer(&Packet::PubAck(Ack::new(packet_id, reason)))?;
+        self.acknowledge(core)
+    }
+
+    fn acknowledge(&mut self, core: &mut Core) -> Result<(), Error> {
+        while let Some(ack) = self.acks.next() {
+            core.outbound.answer(&ack)?;
         }
         Ok(())
     }
 
     fn check_publish(&self, publish: &Publish, config: &Config) -> Result<(), Error> {
-        if publish.qos > QOS_MAX {
-            return Err(Error::QosNotSupported);
+        if publish.qos > config.qos_max {
+            return Err(Error::QosNotSupported { maximum: config.qos_max });
         }
         if !self.version.is_v5() {
             return Ok(());
@@ -49,7 +59,9 @@ impl Connected {
         if !publish.properties.subscription_ids.is_empty() {
             return Err(Error::SubscriptionIdFromClient);
         }
-        if publish.qos == QoS::AtLeastOnce && self.acks.len() >= usize::from(config.receive_max) {
+        let again = publish.packet_id.is_some_and(|packet_id| self.acks.is_received(packet_id));
+        let counts = publish.qos != QoS::AtMostOnce && !again;
+        if counts && self.acks.unfinished() >= usize::from(config.receive_max) {
             return Err(Error::ReceiveMaximumExceeded(config.receive_max));
         }
         Ok(())

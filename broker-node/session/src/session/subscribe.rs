@@ -7,8 +7,8 @@ use revoq_mqtt::{
     Unsubscribe,
 };
 
+use super::Core;
 use super::connected::Connected;
-use super::{Core, QOS_MAX};
 use crate::{Config, Error, Output, SubscriptionTerms};
 
 /// Requests that the driver has not answered, in order of arrival.
@@ -68,7 +68,7 @@ impl Connected {
             let filter = filter.detached();
             let fresh = self.subscriptions.insert(filter.clone()).then(|| filter.clone());
             verdicts.push(Verdict::Asked { fresh });
-            options.qos = options.qos.min(QOS_MAX);
+            options.qos = options.qos.min(core.config.qos_max);
             filters.push((filter, SubscriptionTerms { options, id: subscription_id }));
         }
         if filters.is_empty() {

@@ -59,6 +59,7 @@ impl<'a> Line<'a> {
             "puback" => Packet::PubAck(Ack::new(self.packet_id(), self.reason())),
             "pubrec" => Packet::PubRec(Ack::new(self.packet_id(), self.reason())),
             "pubrel" => Packet::PubRel(Ack::new(self.packet_id(), self.reason())),
+            "pubcomp" => Packet::PubComp(Ack::new(self.packet_id(), self.reason())),
             "subscribe" => Packet::Subscribe(self.subscribe()),
             "unsubscribe" => Packet::Unsubscribe(Unsubscribe {
                 packet_id: self.packet_id(),
@@ -171,7 +172,7 @@ impl<'a> Line<'a> {
 
     /// The subscription by which a message reaches the client.
     pub(crate) fn terms(&self) -> SubscriptionTerms {
-        let granted = QoS::try_from(self.value::<u8>("granted").unwrap_or(1)).expect("0 or 1");
+        let granted = QoS::try_from(self.value::<u8>("granted").unwrap_or(1)).expect("0, 1 or 2");
         SubscriptionTerms { options: self.options(granted), id: self.subscription_id() }
     }
 

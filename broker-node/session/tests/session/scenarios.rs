@@ -7,6 +7,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use revoq_mqtt::QoS;
 use revoq_session::Config;
 
 use crate::stage::Stage;
@@ -78,6 +79,9 @@ fn config(limits: &str) -> Config {
         let number: usize = value.parse().expect("a number");
         let small = u16::try_from(number).unwrap_or(u16::MAX);
         match name {
+            "qos_max" => {
+                config.qos_max = QoS::try_from(u8::try_from(number).unwrap_or(u8::MAX)).expect("0, 1 or 2");
+            }
             "receive_max" => config.receive_max = small,
             "inflight_max" => config.inflight_max = small,
             "topic_alias_max" => config.topic_alias_max = small,

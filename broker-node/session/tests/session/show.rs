@@ -94,7 +94,7 @@ pub(crate) fn packet(packet: &Packet, version: Version) -> String {
             properties(&mut line, &publish.properties);
             line
         }
-        Packet::PubAck(ack) | Packet::PubComp(ack) => {
+        Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
             format!("{:?} id={} {}", packet.packet_type(), ack.packet_id, hex(ack.reason))
         }
         Packet::SubAck(suback) => format!("SubAck id={} {}", suback.packet_id, codes(&suback.reasons)),
