@@ -1,6 +1,7 @@
 """A device as devices in the field are written, on paho-mqtt 1.6.1 or 2.x: prints what happens, a JSON object a line.
 
-usage: device.py PORT CA [--cert FILE --key FILE] [--version 3|5] [--publish TOPIC TEXT] [--subscribe FILTER] [--seconds N]
+usage: device.py PORT CA [--cert FILE --key FILE] [--version 3|5] [--publish TOPIC TEXT] [--subscribe FILTER] [--qos 0|1|2]
+                 [--seconds N]
 """
 
 import argparse
@@ -43,9 +44,9 @@ def build(client_id, version):
 def connected(client, reason):
     say("connected", code=code(reason))
     if code(reason) == 0 and options.subscribe:
-        client.subscribe(options.subscribe, qos=1)
+        client.subscribe(options.subscribe, qos=options.qos)
     if code(reason) == 0 and options.publish:
-        client.publish(options.publish[0], options.publish[1], qos=1)
+        client.publish(options.publish[0], options.publish[1], qos=options.qos)
 
 
 parser = argparse.ArgumentParser()
@@ -56,6 +57,7 @@ parser.add_argument("--key")
 parser.add_argument("--id", default="device")
 parser.add_argument("--version", type=int, default=3)
 parser.add_argument("--publish", nargs=2)
+parser.add_argument("--qos", type=int, default=1)
 parser.add_argument("--subscribe")
 parser.add_argument("--seconds", type=float, default=10)
 options = parser.parse_args()

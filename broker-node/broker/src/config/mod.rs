@@ -67,7 +67,7 @@ pub struct Limits {
     pub connect_timeout: Duration,
     /// Bytes of one MQTT packet.
     pub packet_size_max: u32,
-    /// Messages that wait for one client outside of its session; then QoS 0 is dropped, and QoS 1 disconnects it.
+    /// Messages that wait for one client outside of its session; then QoS 0 is dropped, and QoS 1 and 2 disconnect it.
     pub mailbox_messages_max: usize,
     /// The same in bytes of payload.
     pub mailbox_bytes_max: usize,

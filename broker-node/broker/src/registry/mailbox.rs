@@ -31,7 +31,7 @@ pub(crate) enum Posted {
     First,
     /// QoS 0, and there was no room.
     Dropped,
-    /// QoS 1, and there was no room: the client must be disconnected.
+    /// QoS 1 or 2, and there was no room: the client must be disconnected.
     Overflow,
     /// The connection is closing.
     Shut,
