@@ -1,13 +1,16 @@
-//! Topic filters to targets: exact table and trie.
+//! Topic filters to targets: exact table and trie. Topic filters to retained messages: another trie.
 //!
 //! [`Table`] answers which subscriptions match a topic. Filters without wildcards, which most devices use, are found
 //! by one look-up in a hash table; the others stand in a trie over topic levels. Neither walks recursively, so
-//! that no filter is too deep for a stack, and both give memory back when filters go.
+//! that no filter is too deep for a stack, and both give memory back when filters go. [`Retained`] answers which topics
+//! match a filter, page by page.
 
 mod exact;
 mod level;
+mod retained;
 mod table;
 mod targets;
 mod trie;
 
+pub use retained::{RETAINED_LEVELS_MAX, Retained};
 pub use table::Table;
