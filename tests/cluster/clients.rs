@@ -167,6 +167,30 @@ async fn each_qos_delivers_everything_once_and_in_order() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_retained_comes_to_who_subscribes_later() -> Result<()> {
+    let lab = Lab::start(1, 1).await?;
+    lab.set("client_certificate", "off").await?;
+    let publish = async |arguments: &[&str]| {
+        let mut publisher = mosquitto("mosquitto_pub", &lab, None, "mqttv311")?;
+        let done = revoq_tests::process::run_with(publisher.args(["-q", "1", "-r"]).args(arguments)).await?;
+        ensure!(done.code == 0, "{done:?}");
+        Ok(())
+    };
+    for (topic, text) in [("site/1", "old"), ("site/1", "one"), ("site/2", "two"), ("site/3", "three")] {
+        publish(&["-t", topic, "-m", text]).await?;
+    }
+    publish(&["-t", "site/2", "-n"]).await?;
+    for version in ["mqttv31", "mqttv311", "mqttv5"] {
+        let mut subscriber = mosquitto("mosquitto_sub", &lab, None, version)?;
+        subscriber.args(["-i", "sub", "-q", "1", "-t", "site/#", "-C", "2", "-W", "20", "-F", "%r %t %p"]);
+        let done = revoq_tests::process::run_with(&mut subscriber).await?;
+        ensure!(done.out == "1 site/1 one\n1 site/3 three\n", "{version}: {done:?}");
+    }
+    lab.cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_made_by_revoqctl() -> Result<()> {
     let lab = Lab::start(1, 1).await?;
     lab.revoqctl_ok(&["certificate", "issue", "thermometer", "--out", "thermometer"]).await?;

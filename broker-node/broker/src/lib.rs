@@ -31,6 +31,7 @@ mod lookup;
 mod metrics;
 mod node;
 mod registry;
+mod retained;
 mod router;
 mod tls;
 mod usage;

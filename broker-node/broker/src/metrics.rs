@@ -26,6 +26,8 @@ pub(crate) struct Metrics {
     pub(crate) client_ids: Level,
     pub(crate) lookups_cached: Level,
     pub(crate) identities_cached: Level,
+    pub(crate) retained_messages: Level,
+    pub(crate) retained_bytes: Level,
     pub(crate) lease_left_ms: Level,
     pub(crate) ready: Level,
     pub(crate) handshakes: Handshakes,
@@ -67,6 +69,7 @@ pub(crate) struct Limits {
     pub(crate) mailbox: Counter,
     pub(crate) descriptors: Counter,
     pub(crate) filters: Counter,
+    pub(crate) retained: Counter,
     pub(crate) usage: Counter,
 }
 
@@ -127,6 +130,8 @@ impl Metrics {
             client_ids: b.level("client_ids", "Client ids that are held"),
             lookups_cached: b.level("lookups_cached", "Look-ups of certificates that are kept"),
             identities_cached: b.level("identities_cached", "Verified leaves that are kept"),
+            retained_messages: b.level("retained_messages", "Retained messages"),
+            retained_bytes: b.level("retained_bytes", "Bytes of topic, properties and payload of those"),
             lease_left_ms: b.level("lease_left_milliseconds", "Milliseconds for which the view is fresh"),
             ready: b.level("ready", "1 while the node is ready: its view is fresh, and it does not drain"),
             handshakes: Handshakes::new(&handshakes),
@@ -189,6 +194,7 @@ impl Limits {
             mailbox: limits.of("mailbox"),
             descriptors: limits.of("descriptors"),
             filters: limits.of("filters"),
+            retained: limits.of("retained"),
             usage: limits.of("usage"),
         }
     }

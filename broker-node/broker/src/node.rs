@@ -185,6 +185,9 @@ impl Node {
         metrics.client_ids.set(self.claims.len() as u64);
         metrics.lookups_cached.set(self.lookups.cached() as u64);
         metrics.identities_cached.set(self.trust.cached() as u64);
+        let (messages, bytes) = self.router.retained();
+        metrics.retained_messages.set(messages as u64);
+        metrics.retained_bytes.set(bytes as u64);
         metrics.lease_left_ms.set(self.freshness.left(clock::now()));
         metrics.ready.set(u64::from(self.unready().is_none()));
     }

@@ -15,6 +15,7 @@ use crate::config::Limits;
 use crate::gate::Shut;
 use crate::metrics::Metrics;
 use crate::registry::{Entry, Posted};
+use crate::retained::Store;
 
 thread_local! {
     /// Reused from message to message.
@@ -35,12 +36,22 @@ impl Router {
         }
         self.spaces.write().entry(tenant.clone()).or_default().clone()
     }
+
+    /// Retained messages of all tenants, and their bytes.
+    pub(crate) fn retained(&self) -> (usize, usize) {
+        let stores = self.spaces.read();
+        stores
+            .values()
+            .map(|space| space.retained.len())
+            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
 }
 
 /// Who subscribes to what in one tenant.
 #[derive(Default)]
 pub(crate) struct Space {
     inner: RwLock<Inner>,
+    pub(crate) retained: Store,
 }
 
 #[derive(Default)]
@@ -85,6 +96,10 @@ impl Space {
         metrics: &Metrics,
     ) -> bool {
         metrics.published.inc();
+        if message.retain() {
+            // First: who subscribes in between gets this one, and not the one before.
+            self.retained.keep(message, limits, metrics);
+        }
         let inner = self.inner.read();
         MATCHES.with_borrow_mut(|matches| {
             matches.clear();

@@ -72,7 +72,7 @@ impl Default for Config {
             queue_max: 10_000,
             queue_bytes_max: 8 * 1024 * 1024,
             write_bytes_high: 64 * 1024,
-            retain_available: false,
+            retain_available: true,
             shared_subscription_available: false,
         }
     }

@@ -82,6 +82,18 @@ impl Message {
         publish.topic.len() + publish.properties.forwarded.bytes().len() + publish.payload.len()
     }
 
+    /// A copy that may be retained (section 3.3.1.3): in memory of its own.
+    #[must_use]
+    pub fn to_retained(&self) -> Message {
+        self.copied(self.received)
+    }
+
+    /// Whether its expiry interval has run out at `now`.
+    #[must_use]
+    pub fn is_expired(&self, now: Tick) -> bool {
+        self.age(now) == Age::Expired
+    }
+
     /// A copy that was received at `now`, in memory of its own.
     pub(crate) fn copied(&self, now: Tick) -> Message {
         let mut publish = self.publish.clone();
@@ -183,6 +195,17 @@ impl Delivery {
             retain: message.retain() && terms.options.retain_as_published,
             subscription_ids: terms.id.into_iter().collect(),
         })
+    }
+
+    /// What a new subscription gets of a message that was retained: with RETAIN set ([MQTT-3.3.1-8]).
+    #[must_use]
+    pub fn retained(message: &Arc<Message>, terms: &SubscriptionTerms) -> Delivery {
+        Delivery {
+            message: Arc::clone(message),
+            qos: message.qos().min(terms.options.qos),
+            retain: true,
+            subscription_ids: terms.id.into_iter().collect(),
+        }
     }
 
     /// Adds another matching subscription of the same client, so that it gets one copy: with the highest QoS

@@ -239,6 +239,26 @@ pub(super) const KEYS: &[Key] = &[
         }
     ),
     key!(
+        "retained_messages_max",
+        "retained-messages-max",
+        "REVOQ_BROKER_RETAINED_MESSAGES_MAX",
+        "Retained messages of one tenant",
+        |c, v| {
+            c.limits.retained_messages_max = positive(v)?;
+            Ok(())
+        }
+    ),
+    key!(
+        "retained_bytes_max",
+        "retained-bytes-max",
+        "REVOQ_BROKER_RETAINED_BYTES_MAX",
+        "Bytes of retained messages of one tenant",
+        |c, v| {
+            c.limits.retained_bytes_max = positive(v)?;
+            Ok(())
+        }
+    ),
+    key!(
         "lookups_max",
         "lookups-max",
         "REVOQ_BROKER_LOOKUPS_MAX",

@@ -71,6 +71,10 @@ pub struct Limits {
     pub mailbox_messages_max: usize,
     /// The same in bytes of payload.
     pub mailbox_bytes_max: usize,
+    /// Retained messages of one tenant; one more is delivered and not retained.
+    pub retained_messages_max: usize,
+    /// The same in bytes of topic, properties and payload.
+    pub retained_bytes_max: usize,
     /// Look-ups of certificates at the control plane at a time; clients beyond that are refused as busy.
     pub lookups_max: usize,
     /// Results of look-ups that are kept.
@@ -90,6 +94,8 @@ impl Default for Limits {
             packet_size_max: 1024 * 1024,
             mailbox_messages_max: 1000,
             mailbox_bytes_max: 4 * 1024 * 1024,
+            retained_messages_max: 1_000_000,
+            retained_bytes_max: 256 * 1024 * 1024,
             lookups_max: 256,
             lookups_cached_max: 65_536,
             identities_cached_max: 65_536,

@@ -66,10 +66,11 @@ impl Connection {
             if let Some(event) = self.drain_outputs(now) {
                 return Poll::Ready(event);
             }
+            let fetched = self.take_retained(now);
             let written = self.poll_write(cx);
             let fired = self.poll_timer(cx, now);
             match (read, written) {
-                (Ok(false), Ok(false)) if !fired => return Poll::Pending,
+                (Ok(false), Ok(false)) if !fired && !fetched => return Poll::Pending,
                 (Ok(_), Ok(_)) => {}
                 (Err(error), _) | (_, Err(error)) => {
                     tracing::debug!(%error, "connection lost");
@@ -107,6 +108,22 @@ impl Connection {
                 self.session.handle_delivery(clock::tick(now), &delivery);
             }
         });
+    }
+
+    /// Retained messages come as the client takes them: a page, once it has taken the one before.
+    fn take_retained(&mut self, now: Now) -> Progress {
+        let Some(attached) = &mut self.attached else { return false };
+        if !attached.subscriptions.awaits_retained() || !self.session.wants_deliveries() {
+            return false;
+        }
+        let tick = clock::tick(now);
+        DELIVERIES.with_borrow_mut(|deliveries| {
+            attached.subscriptions.read_retained(tick, deliveries);
+            for delivery in deliveries.drain(..) {
+                self.session.handle_delivery(tick, &delivery);
+            }
+        });
+        true
     }
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, now: Now) -> io::Result<Progress> {

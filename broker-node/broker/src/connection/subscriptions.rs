@@ -1,13 +1,18 @@
 //! What one client subscribes to, and its place in its tenant's space.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use revoq_mqtt::{QoS, ReasonCode, TopicFilter};
-use revoq_session::{Message, SubscriptionTerms};
+use revoq_mqtt::{QoS, ReasonCode, RetainHandling, TopicFilter};
+use revoq_session::{Delivery, Message, SubscriptionTerms, Tick};
 
 use crate::node::Node;
 use crate::registry::Entry;
+use crate::retained::Cursor;
 use crate::router::Space;
+
+/// Retained messages that are read at a time.
+const RETAINED_PAGE: usize = 32;
 
 /// Takes everything back when dropped.
 pub(super) struct Subscriptions {
@@ -15,11 +20,13 @@ pub(super) struct Subscriptions {
     /// From the first subscription on: most devices only publish.
     target: Option<usize>,
     filters: Vec<TopicFilter>,
+    /// Subscriptions that have not got everything retained yet; one a filter.
+    cursors: VecDeque<Cursor>,
 }
 
 impl Subscriptions {
     pub(super) fn new(space: Arc<Space>) -> Subscriptions {
-        Subscriptions { space, target: None, filters: Vec::new() }
+        Subscriptions { space, target: None, filters: Vec::new(), cursors: VecDeque::new() }
     }
 
     /// A reason code for each filter: the granted QoS.
@@ -33,9 +40,11 @@ impl Subscriptions {
         for (filter, terms) in filters {
             // Of its own: the slice would keep the whole SUBSCRIBE in memory.
             let filter = filter.detached();
-            if self.space.subscribe(&filter, target, terms) {
-                self.filters.push(filter);
+            let is_new = self.space.subscribe(&filter, target, terms);
+            if is_new {
+                self.filters.push(filter.clone());
             }
+            self.begin_retained(filter, terms, is_new);
             reasons.push(granted(terms.options.qos));
         }
         reasons
@@ -51,9 +60,40 @@ impl Subscriptions {
                 return ReasonCode::NoSubscriptionExisted;
             }
             self.filters.retain(|other| other != filter);
+            self.cursors.retain(|cursor| cursor.filter != *filter);
             ReasonCode::Success
         };
         filters.iter().map(remove).collect()
+    }
+
+    /// Retained messages are read for a subscription as Retain Handling says ([MQTT-3.3.1-9] to [MQTT-3.3.1-11]), from
+    /// the beginning if it is made again.
+    fn begin_retained(&mut self, filter: TopicFilter, terms: SubscriptionTerms, is_new: bool) {
+        let wanted = match terms.options.retain_handling {
+            RetainHandling::Send => true,
+            RetainHandling::SendIfNew => is_new,
+            RetainHandling::DoNotSend => false,
+        };
+        if wanted {
+            self.cursors.retain(|cursor| cursor.filter != filter);
+            self.cursors.push_back(Cursor::new(filter, terms));
+        }
+    }
+
+    /// Whether there may be retained messages that were not read.
+    pub(super) fn awaits_retained(&self) -> bool {
+        !self.cursors.is_empty()
+    }
+
+    /// The next retained messages, a page at most.
+    pub(super) fn read_retained(&mut self, now: Tick, out: &mut Vec<Delivery>) {
+        let Some(cursor) = self.cursors.front_mut() else { return };
+        if !self.space.retained.read(cursor, now, RETAINED_PAGE, out) {
+            self.cursors.pop_front();
+            if self.cursors.is_empty() {
+                self.cursors = VecDeque::new();
+            }
+        }
     }
 
     /// True if somebody got it.

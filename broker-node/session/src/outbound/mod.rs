@@ -77,6 +77,11 @@ impl Outbound {
         self.buffer.is_empty() || self.answer_bytes < config.write_bytes_high
     }
 
+    /// Nothing waits, and there is room for more.
+    pub(crate) fn is_flowing(&self, config: &Config) -> bool {
+        self.queue.len() == 0 && self.buffer.len() < config.write_bytes_high
+    }
+
     /// Appends an answer or a closing word. Nothing is left behind by an error.
     pub(crate) fn answer(&mut self, packet: &Packet) -> Result<(), Error> {
         let start = self.buffer.len();

@@ -221,6 +221,13 @@ impl Session {
         }
     }
 
+    /// Whether a delivery would be written at once, or nearly so: what can wait outside, as retained messages can, should
+    /// come no sooner.
+    #[must_use]
+    pub fn wants_deliveries(&self) -> bool {
+        matches!(self.state, State::Connected(_)) && self.core.outbound.is_flowing(&self.core.config)
+    }
+
     /// Whether [`Output::Closed`] was given.
     #[must_use]
     pub fn is_closed(&self) -> bool {

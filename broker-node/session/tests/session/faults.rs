@@ -12,6 +12,7 @@ const V311: &str = "connect v=3.1.1 id=a";
 fn config() -> Config {
     Config {
         qos_max: QoS::AtLeastOnce,
+        retain_available: false,
         receive_max: 1,
         topic_alias_max: 2,
         topic_levels_max: 3,

@@ -131,9 +131,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// With QoS 1; the reason code of SUBACK.
     pub(super) async fn subscribe(&mut self, filter: &str) -> u8 {
+        self.subscribe_with(filter, 1).await
+    }
+
+    /// With these Subscription Options; the reason code of SUBACK.
+    pub(super) async fn subscribe_with(&mut self, filter: &str, options: u8) -> u8 {
         let mut body = vec![0, 1, 0, 0, short(filter.len())];
         body.extend(filter.as_bytes());
-        body.push(1);
+        body.push(options);
         self.send(&packet(0x82, &body)).await;
         let (first, body) = self.receive().await.expect("an answer");
         assert_eq!(first, 0x90, "SUBACK");
@@ -151,11 +156,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// With QoS 0.
     pub(super) async fn publish_lossy(&mut self, topic: &str, payload: &[u8]) {
+        self.publish_by(0x30, topic, payload).await;
+    }
+
+    /// With QoS 0 and RETAIN.
+    pub(super) async fn publish_retained(&mut self, topic: &str, payload: &[u8]) {
+        self.publish_by(0x31, topic, payload).await;
+    }
+
+    async fn publish_by(&mut self, first: u8, topic: &str, payload: &[u8]) {
         let mut body = vec![0, short(topic.len())];
         body.extend(topic.as_bytes());
         body.push(0);
         body.extend(payload);
-        self.send(&packet(0x30, &body)).await;
+        self.send(&packet(first, &body)).await;
     }
 
     pub(super) async fn ping(&mut self) {

@@ -43,6 +43,51 @@ async fn what_a_session_refuses_or_loses_is_counted_while_it_lives() {
 }
 
 #[tokio::test]
+async fn retained_messages_come_as_retain_handling_says() {
+    let bench = bench();
+    let (mut one, mut two) = (bench.tcp("one").await, bench.tcp("two").await);
+    let retained = |value: &[u8]| Some((0x31, [b"\x00\x03a/1\x00", value].concat()));
+    let live = |value: &[u8]| Some((0x30, [b"\x00\x03a/1\x00", value].concat()));
+    two.publish_retained("a/1", b"x").await;
+    two.ping().await;
+    assert_eq!(one.subscribe_with("a/+", 1).await, 1);
+    assert_eq!(one.receive().await, retained(b"x"));
+    assert_eq!(one.subscribe_with("a/+", 0x11).await, 1, "if it is new, and it is not");
+    assert_eq!(one.subscribe_with("a/#", 0x21).await, 1, "never");
+    one.ping().await;
+    assert_eq!(one.subscribe_with("a/+", 1).await, 1, "at each SUBSCRIBE");
+    assert_eq!(one.receive().await, retained(b"x"));
+    two.publish_retained("a/1", b"y").await;
+    assert_eq!(one.receive().await, live(b"y"), "to who subscribed before it is like any other");
+    assert_eq!(one.subscribe_with("a/1", 0x11).await, 1);
+    assert_eq!(one.receive().await, retained(b"y"));
+    two.publish_retained("a/1", b"").await;
+    assert_eq!(one.receive().await, live(b""));
+    assert_eq!(one.subscribe_with("+/1", 1).await, 1);
+    one.ping().await;
+    assert_eq!(bench.node.router.retained(), (0, 0));
+}
+
+#[tokio::test]
+async fn however_much_is_retained_all_of_it_comes() {
+    const COUNT: u32 = 12_000;
+    let bench = bench();
+    let (mut one, mut two) = (bench.tcp("one").await, bench.tcp("two").await);
+    for number in 0..COUNT {
+        two.publish_retained(&format!("a/{number:05}"), b"x").await;
+    }
+    two.ping().await;
+    assert_eq!(bench.node.router.retained().0, COUNT as usize);
+    one.subscribe("a/+").await;
+    for number in 0..COUNT {
+        let (first, body) = one.receive().await.expect("it comes");
+        assert_eq!((first, &body[2..9]), (0x31, format!("a/{number:05}").as_bytes()));
+    }
+    one.ping().await;
+    assert_eq!(bench.node.metrics.dropped.get(), 0);
+}
+
+#[tokio::test]
 async fn a_large_message_passes_whole() {
     let bench = bench();
     let (mut one, mut two) = (bench.tcp("one").await, bench.tcp("two").await);
