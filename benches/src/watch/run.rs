@@ -99,8 +99,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Run> {
     let kept = Kept { changes: arguments.changes_kept, in_memory: arguments.changes_in_memory };
     let mut scene = Box::pin(Scene::start(kept, CERTIFICATES)).await?;
     let settle = Duration::from_millis(arguments.settle_ms);
-    let mut cpu = Cpu::default();
-    cpu.alone_us = idle(&scene, settle).await?;
+    let mut cpu = Cpu { alone_us: idle(&scene, settle).await?, ..Cpu::default() };
     let (before, begun) = (scene.cluster.cpu_us()?, Instant::now());
     let lonely = steady(&mut scene, arguments.events / ALONE_PART, arguments.rate, true).await?;
     cpu.event_alone_us = share(scene.cluster.cpu_us()? - before, begun, cpu.alone_us, lonely.revisions.len());

@@ -242,10 +242,9 @@ impl Broker {
             credential: Credential::Certificate { fingerprint, .. }, ..
         })
         | Evidence::Leaf { fingerprint, .. } = waiting.arrival.evidence
+            && self.reported.insert(fingerprint)
         {
-            if self.reported.insert(fingerprint) {
-                self.used.insert(fingerprint);
-            }
+            self.used.insert(fingerprint);
         }
         self.tell(engine, waiting.arrival.device, attempt, Told::Accepted { number });
     }

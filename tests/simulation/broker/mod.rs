@@ -143,12 +143,12 @@ impl Broker {
     fn receive(&mut self, engine: &mut Engine, packet: Packet) {
         match packet {
             Packet::Said { stream, said: Said::Control(message) } => {
-                self.give(engine, Job::Said(stream, message))
+                self.give(engine, Job::Said(stream, message));
             }
             Packet::Accepted { stream } => self.give(engine, Job::Accepted(stream)),
             Packet::Closed { stream } => self.give(engine, Job::Closed(stream)),
             Packet::Answer { call, response: Response::Found(found) } => {
-                self.found(engine, call, Some(found))
+                self.found(engine, call, Some(found));
             }
             Packet::Answer { call, .. } => self.found(engine, call, None),
             Packet::Unsent { call } => self.asked_in_vain(engine, call),

@@ -34,8 +34,16 @@ pub(crate) struct Operator {
 #[derive(Debug)]
 enum State {
     Thinking,
-    Changing { operation: u64, asked: u8, what: Rc<Operation>, certificate: Option<(usize, NewCertificate)> },
-    Fencing { revision: u64, call: u64 },
+    Changing {
+        operation: u64,
+        asked: u8,
+        what: Rc<Operation>,
+        certificate: Option<Box<(usize, NewCertificate)>>,
+    },
+    Fencing {
+        revision: u64,
+        call: u64,
+    },
 }
 
 impl Operator {
@@ -107,7 +115,7 @@ impl Operator {
         engine.totals.operations += 1;
         engine.tell(Fact::Invoked { operation, what: Rc::clone(&what) });
         self.send(engine, operation, Rc::clone(&what));
-        self.state = State::Changing { operation, asked: 0, what, certificate };
+        self.state = State::Changing { operation, asked: 0, what, certificate: certificate.map(Box::new) };
         let patience = engine.chance.pick(&[SECOND, 3 * SECOND, 12 * SECOND]);
         engine.after(patience, self.address(), Timer::GiveUp { call: operation });
     }
@@ -137,7 +145,7 @@ impl Operator {
     fn answered(&mut self, engine: &mut Engine, devices: &mut [Device], call: u64, response: Response) {
         match &self.state {
             State::Changing { operation, .. } if *operation == call => {
-                self.changed(engine, devices, call, response)
+                self.changed(engine, devices, call, response);
             }
             State::Fencing { revision, call: asked } if *asked == call => {
                 let revision = *revision;
@@ -168,7 +176,7 @@ impl Operator {
         if !matches!(known, Known::Done(_)) {
             self.preferred = (self.preferred + 1) % engine.plan.replicas;
         }
-        if let (Known::Done(_), Some((device, new))) = (known, certificate) {
+        if let (Known::Done(_), Some((device, new))) = (known, certificate.map(|certificate| *certificate)) {
             devices[device].wallet.push(evidence(&new));
         }
         match known {

@@ -225,7 +225,7 @@ impl Engine {
         let What::Packet { from, packet } = &next.what else { return };
         match packet {
             Packet::Said { stream, said: Said::Control(_) } => {
-                self.send(next.to, *from, Packet::Room { stream: *stream })
+                self.send(next.to, *from, Packet::Room { stream: *stream });
             }
             Packet::Closed { stream } => self.forget_stream(*stream),
             _ => {}

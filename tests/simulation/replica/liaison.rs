@@ -5,6 +5,7 @@ use revoq_lease::Acknowledgement;
 
 use super::Replica;
 use super::keeper::Outlet;
+use super::watchers::Watcher;
 use crate::clock::{MILLISECOND, SECOND, Time};
 use crate::engine::Engine;
 use crate::packet::{Address, Grant, Hello, PeerSays, Said, Timer};
@@ -78,7 +79,7 @@ impl Replica {
 
     /// All that a leader who knows nothing must be told, acks first.
     fn standing(&self) -> Vec<PeerSays> {
-        self.watchers.values().flat_map(|watcher| watcher.standing()).collect()
+        self.watchers.values().flat_map(Watcher::standing).collect()
     }
 
     pub(super) fn say_to_leader(&mut self, engine: &mut Engine, message: PeerSays) {

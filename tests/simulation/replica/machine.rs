@@ -143,13 +143,13 @@ impl Machine {
 
     /// A start after a crash: `entries` follow the checkpoint and were committed. What was applied before the
     /// crash is not published again.
-    pub(crate) fn restart(&mut self, entries: Vec<Entry>) {
+    pub(crate) fn restart(&mut self, entries: impl Iterator<Item = Entry>) {
         let checkpoint = Rc::clone(&self.checkpoint);
         self.restore(&checkpoint);
         let (ring, restored) = (self.feed.events_max(), self.marks.restored);
         (self.marks, self.feed) = (Marks { restored, ..Marks::default() }, Feed::new(ring));
-        for entry in &entries {
-            self.take(entry);
+        for entry in entries {
+            self.take(&entry);
         }
         self.prune();
         self.restored();

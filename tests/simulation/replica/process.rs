@@ -46,7 +46,7 @@ impl Replica {
         let upto = engine.chance.pick(&[least, most, most]);
         let entries =
             (least + 1..=upto).map(|index| self.raft.log().get(index).cloned().expect("not compacted"));
-        self.machine.restart(entries.collect());
+        self.machine.restart(entries);
         self.forget_streams(&engine.plan);
         self.told_committed = upto;
         self.applying = false;

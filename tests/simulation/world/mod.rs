@@ -166,7 +166,7 @@ impl World {
             What::Timer(Timer::Join { broker }) => self.join(broker),
             What::Timer(Timer::GiveUp { call }) => self.join_answered(call, None),
             What::Packet { packet: Packet::Answer { call, response }, .. } => {
-                self.join_answered(call, Some(response))
+                self.join_answered(call, Some(response));
             }
             What::Packet { packet: Packet::Unsent { call }, .. } => self.join_unsent(call),
             What::Timer(Timer::Survey) => {

@@ -6,6 +6,7 @@ use revoq_mqtt::PacketId;
 
 /// What ends the flight of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "these are the names of the packets")]
 pub(crate) enum Awaited {
     /// A QoS 1 PUBLISH was sent.
     PubAck,
