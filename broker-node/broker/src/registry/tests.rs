@@ -137,18 +137,22 @@ fn no_revocation_falls_between_registering_and_deciding() {
 
 #[test]
 fn ten_thousand_gates_are_shut_quickly() {
-    let registry = Registry::new();
     let fingerprint = |number: u32| Fingerprint::of(&number.to_be_bytes());
-    let sessions: Vec<_> = (0..10_000).map(|number| admitted(&registry, Some(fingerprint(number)))).collect();
     let mut view = view();
     let suspended =
         Change::Tenant { name: TenantName::default(), state: State::Suspended, created: Millis(0) };
     let affected = view.apply(&event(2, suspended));
-    let start = std::time::Instant::now();
-    let swept = registry.sweep(&affected, |principal| judge(&view, principal, NOW));
-    let took = start.elapsed();
-    assert_eq!(swept.sessions, 10_000);
-    // A few milliseconds on an idle machine; tests share theirs.
-    assert!(took < Duration::from_millis(200), "{took:?}");
-    drop(sessions);
+    let sweep = || {
+        let registry = Registry::new();
+        let sessions: Vec<_> =
+            (0..10_000).map(|number| admitted(&registry, Some(fingerprint(number)))).collect();
+        let start = std::time::Instant::now();
+        let swept = registry.sweep(&affected, |principal| judge(&view, principal, NOW));
+        let took = start.elapsed();
+        assert_eq!(swept.sessions, sessions.len() as u64);
+        took
+    };
+    // A few milliseconds on an idle machine; tests share theirs, and one of several has it for itself.
+    let took: Vec<_> = (0..5).map(|_| sweep()).collect();
+    assert!(took.iter().any(|took| *took < Duration::from_millis(100)), "{took:?}");
 }
