@@ -167,6 +167,33 @@ async fn each_qos_delivers_everything_once_and_in_order() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_members_of_a_group_share_what_is_published() -> Result<()> {
+    let lab = Lab::start(1, 1).await?;
+    lab.set("client_certificate", "off").await?;
+    for filter in ["$share/workers/jobs/+", "$queue/jobs/+"] {
+        let mut members = Vec::new();
+        for (member, version) in [("one", "mqttv311"), ("two", "mqttv5")] {
+            let mut command = Command::new("stdbuf");
+            let inner = mosquitto("mosquitto_sub", &lab, None, version)?;
+            command.arg("-oL").arg(inner.as_std().get_program()).args(inner.as_std().get_args());
+            command.args(["-d", "-i", member, "-q", "1", "-t", filter, "-C", "20", "-F", "job %p"]);
+            let mut member = Talker::start(&mut command)?;
+            member.hear("Subscribed", HEARD_WITHIN).await?;
+            members.push(member);
+        }
+        let mut publisher = mosquitto("mosquitto_pub", &lab, None, "mqttv5")?;
+        publisher.args(["-q", "1", "-t", "jobs/1", "-m", "dig", "--repeat", "40"]);
+        let done = revoq_tests::process::run_with(&mut publisher).await?;
+        ensure!(done.code == 0, "{done:?}");
+        for member in members {
+            ensure!(member.end(HEARD_WITHIN).await? == 0, "{filter}: not half of the jobs");
+        }
+    }
+    lab.cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_retained_comes_to_who_subscribes_later() -> Result<()> {
     let lab = Lab::start(1, 1).await?;
     lab.set("client_certificate", "off").await?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use revoq_credentials::TenantName;
 use revoq_mqtt::TopicFilter;
-use revoq_routing::Table;
+use revoq_routing::{Shared, Table};
 use revoq_session::{Delivery, Message, SubscriptionTerms};
 use slab::Slab;
 
@@ -57,6 +57,7 @@ pub(crate) struct Space {
 #[derive(Default)]
 struct Inner {
     table: Table<usize, SubscriptionTerms>,
+    shared: Shared<usize, SubscriptionTerms>,
     /// A table's target is a place in here.
     targets: Slab<Arc<Entry>>,
 }
@@ -69,19 +70,24 @@ impl Space {
 
     /// True if the filter is new for this target.
     pub(crate) fn subscribe(&self, filter: &TopicFilter, target: usize, terms: SubscriptionTerms) -> bool {
-        self.inner.write().table.subscribe(filter, target, terms).is_none()
+        let mut inner = self.inner.write();
+        if is_shared(filter) {
+            inner.shared.subscribe(filter, target, terms).is_none()
+        } else {
+            inner.table.subscribe(filter, target, terms).is_none()
+        }
     }
 
     /// False if there was no such subscription.
     pub(crate) fn unsubscribe(&self, filter: &TopicFilter, target: usize) -> bool {
-        self.inner.write().table.unsubscribe(filter, target)
+        self.inner.write().unsubscribe(filter, target)
     }
 
     /// Takes a connection out, with everything it subscribed to.
     pub(crate) fn leave(&self, target: usize, filters: &[TopicFilter]) {
         let mut inner = self.inner.write();
         for filter in filters {
-            inner.table.unsubscribe(filter, target);
+            inner.unsubscribe(filter, target);
         }
         inner.targets.try_remove(target);
     }
@@ -114,6 +120,7 @@ impl Space {
                     delivered += u64::from(post(entry, delivery, limits, metrics));
                 }
             }
+            delivered += inner.publish_shared(message, limits, metrics);
             metrics.delivered.inc_by(delivered);
             delivered > 0
         })
@@ -125,6 +132,38 @@ impl Space {
         let inner = self.inner.read();
         (inner.table.len(), inner.targets.len())
     }
+}
+
+impl Inner {
+    fn unsubscribe(&mut self, filter: &TopicFilter, target: usize) -> bool {
+        if is_shared(filter) {
+            self.shared.unsubscribe(filter, target)
+        } else {
+            self.table.unsubscribe(filter, target)
+        }
+    }
+
+    /// One copy for each group: to the member whose turn it is, or to the next that has room. How many took one.
+    fn publish_shared(&self, message: &Arc<Message>, limits: &Limits, metrics: &Metrics) -> u64 {
+        let mut delivered = 0;
+        if self.shared.is_empty() {
+            return delivered;
+        }
+        self.shared.matches(message.topic(), |mut members| {
+            let taken = members.any(|(target, terms)| {
+                let delivery = Delivery::new(message, terms, false);
+                let entry = self.targets.get(*target);
+                entry.zip(delivery).is_some_and(|(entry, delivery)| post(entry, delivery, limits, metrics))
+            });
+            delivered += u64::from(taken);
+        });
+        delivered
+    }
+}
+
+/// Whether a filter is a shared subscription.
+pub(crate) fn is_shared(filter: &TopicFilter) -> bool {
+    filter.share().is_some() || filter.queue().is_some()
 }
 
 fn merge(message: &Arc<Message>, terms: &[(usize, SubscriptionTerms)], own: bool) -> Option<Delivery> {

@@ -3,14 +3,17 @@
 //! [`Table`] answers which subscriptions match a topic. Filters without wildcards, which most devices use, are found
 //! by one look-up in a hash table; the others stand in a trie over topic levels. Neither walks recursively, so
 //! that no filter is too deep for a stack, and both give memory back when filters go. [`Retained`] answers which topics
-//! match a filter, page by page.
+//! match a filter, page by page, and [`Shared`]
+//! whose turn it is in the groups of shared subscriptions.
 
 mod exact;
 mod level;
 mod retained;
+mod shared;
 mod table;
 mod targets;
 mod trie;
 
 pub use retained::{RETAINED_LEVELS_MAX, Retained};
+pub use shared::{Shared, Turns};
 pub use table::Table;

@@ -24,6 +24,10 @@ impl<T: Copy + Eq + Hash, O> Targets<T, O> {
         self.entries.is_empty()
     }
 
+    pub(crate) fn as_slice(&self) -> &[(T, O)] {
+        &self.entries
+    }
+
     pub(crate) fn iter(&self) -> std::slice::Iter<'_, (T, O)> {
         self.entries.iter()
     }

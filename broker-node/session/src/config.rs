@@ -73,7 +73,7 @@ impl Default for Config {
             queue_bytes_max: 8 * 1024 * 1024,
             write_bytes_high: 64 * 1024,
             retain_available: true,
-            shared_subscription_available: false,
+            shared_subscription_available: true,
         }
     }
 }

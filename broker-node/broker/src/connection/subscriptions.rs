@@ -9,7 +9,7 @@ use revoq_session::{Delivery, Message, SubscriptionTerms, Tick};
 use crate::node::Node;
 use crate::registry::Entry;
 use crate::retained::Cursor;
-use crate::router::Space;
+use crate::router::{Space, is_shared};
 
 /// Retained messages that are read at a time.
 const RETAINED_PAGE: usize = 32;
@@ -67,14 +67,14 @@ impl Subscriptions {
     }
 
     /// Retained messages are read for a subscription as Retain Handling says ([MQTT-3.3.1-9] to [MQTT-3.3.1-11]), from
-    /// the beginning if it is made again.
+    /// the beginning if it is made again; for a shared one never (section 4.8.2).
     fn begin_retained(&mut self, filter: TopicFilter, terms: SubscriptionTerms, is_new: bool) {
         let wanted = match terms.options.retain_handling {
             RetainHandling::Send => true,
             RetainHandling::SendIfNew => is_new,
             RetainHandling::DoNotSend => false,
         };
-        if wanted {
+        if wanted && !is_shared(&filter) {
             self.cursors.retain(|cursor| cursor.filter != filter);
             self.cursors.push_back(Cursor::new(filter, terms));
         }

@@ -69,6 +69,34 @@ async fn retained_messages_come_as_retain_handling_says() {
 }
 
 #[tokio::test]
+async fn the_members_of_a_group_share_messages() {
+    let bench = bench();
+    let (mut one, mut two, mut other) =
+        (bench.tcp("one").await, bench.tcp("two").await, bench.tcp("other").await);
+    other.publish_retained("t", b"retained").await;
+    other.ping().await;
+    for member in [&mut one, &mut two] {
+        assert_eq!(member.subscribe("$share/g/t").await, 1);
+    }
+    for payload in [b"1", b"2", b"3", b"4"] {
+        other.publish_lossy("t", payload).await;
+    }
+    let packet = |payload: &[u8]| Some((0x30, [b"\x00\x01t\x00", payload].concat()));
+    for (member, payloads) in [(&mut one, [b"1", b"3"]), (&mut two, [b"2", b"4"])] {
+        for payload in payloads {
+            assert_eq!(member.receive().await, packet(payload));
+        }
+        member.ping().await;
+    }
+    drop(one);
+    bench.until("one member less", |node| node.registry.len() == 2).await;
+    for payload in [b"5", b"6"] {
+        other.publish_lossy("t", payload).await;
+        assert_eq!(two.receive().await, packet(payload));
+    }
+}
+
+#[tokio::test]
 async fn however_much_is_retained_all_of_it_comes() {
     const COUNT: u32 = 12_000;
     let bench = bench();
