@@ -38,11 +38,15 @@ impl Connection {
     /// Nothing of the session leaves any more but the closing word. Half a packet that has left already stays half:
     /// the closing word cannot follow it.
     fn cut(&mut self, why: Shut) -> Option<CloseReason> {
+        let unwritten = std::mem::take(&mut self.unwritten);
+        let is_half = self.is_midway && !unwritten.is_empty();
+        if !is_half {
+            self.session.put_back(unwritten);
+        }
         self.session.handle_cut(clock::tick(clock::now()), why.reason_code());
-        if self.is_midway && !self.unwritten.is_empty() {
+        if is_half {
             self.session.write_buffer().clear();
         }
-        self.unwritten = BytesMut::new();
         loop {
             match self.session.poll_output()? {
                 Output::Closed(reason) => return Some(reason),

@@ -4,7 +4,9 @@ mod queue;
 mod window;
 
 use bytes::BytesMut;
-use revoq_mqtt::{Ack, EncodedPublish, Packet, PacketId, QoS, ReasonCode, Recipient, Version, encode};
+use revoq_mqtt::{
+    Ack, EncodedPublish, Packet, PacketId, PacketType, QoS, ReasonCode, Recipient, Version, encode,
+};
 
 use crate::message::Age;
 use crate::{Config, Delivery, Error, Tick};
@@ -61,6 +63,17 @@ impl Outbound {
 
     pub(crate) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
+    }
+
+    /// Whether a packet of this type is the first that has not left.
+    pub(crate) fn begins_with(&self, kind: PacketType) -> bool {
+        self.buffer.first().is_some_and(|&first| PacketType::of(first) == Some(kind))
+    }
+
+    /// Puts bytes before those that stand in the buffer.
+    pub(crate) fn put_back(&mut self, mut bytes: BytesMut) {
+        bytes.extend_from_slice(&self.buffer);
+        self.buffer = bytes;
     }
 
     /// A filter was refused because of a limit.

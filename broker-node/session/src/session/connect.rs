@@ -123,7 +123,8 @@ fn refuse_malformed(core: &mut Core, version: Option<Version>, error: DecodeErro
     Cause::Failed(error.into())
 }
 
-fn refuse(core: &mut Core, reason: ReasonCode, text: Option<Text>) -> Cause {
+/// Answers CONNECT with a refusal.
+pub(super) fn refuse(core: &mut Core, reason: ReasonCode, text: Option<Text>) -> Cause {
     let reason = connack_code(reason);
     let mut connack = ConnAck::new(reason);
     connack.properties.reason_string = text;

@@ -45,8 +45,8 @@ const OUTPUTS_KEPT: usize = 8;
 /// 2. [`handle_bytes`](Session::handle_bytes) again with the same buffer, and back to 1, until a round gives no
 ///    output: an answer may have been what the next packet waited for.
 /// 3. [`write_buffer`](Session::write_buffer), when everything taken before is written. The driver takes all of it or
-///    nothing, for instance with `split()`: [`handle_cut`](Session::handle_cut) discards what stands there, and
-///    nothing may follow half a packet. After each complete write it looks again, because queued messages move up.
+///    nothing, for instance with `split()`: [`handle_cut`](Session::handle_cut) discards what stands there (the driver
+///    [puts back](Session::put_back) what has not begun to leave), and nothing may follow half a packet. After each complete write it looks again, because queued messages move up.
 /// 4. [`next_timeout`](Session::next_timeout): [`handle_timeout`](Session::handle_timeout) is due then. Calling it
 ///    early does no harm; calling it with bytes of the client unread may end a session that is alive.
 ///
@@ -164,14 +164,29 @@ impl Session {
     }
 
     /// Ends the session from our side: 0x98 (administrative action), 0x87 (not authorized), 0x8E (taken over), 0x8B
-    /// and the like. Nothing else leaves any more, neither towards the client nor towards the router.
+    /// and the like. Nothing else leaves any more, neither towards the client nor towards the router. A client whose
+    /// CONNACK still stands in the write buffer is refused in another one ([MQTT-3.2.0-1]), and its will is void.
     pub fn handle_cut(&mut self, now: Tick, reason: ReasonCode) {
         self.core.advance(now);
-        if !matches!(self.state, State::Closed) {
-            self.core.outputs.clear();
-            self.core.outbound.discard();
-            self.end(Cause::Cut(reason));
+        let unanswered = self.core.outbound.begins_with(PacketType::ConnAck);
+        if matches!(self.state, State::Closed) {
+            return;
         }
+        self.core.outputs.clear();
+        self.core.outbound.discard();
+        if unanswered && let State::Connected(connected) = &mut self.state {
+            let subscriptions = std::mem::take(&mut connected.subscriptions);
+            self.state = State::Closed;
+            connect::refuse(&mut self.core, reason, None);
+            self.core.close(Cause::Cut(reason), None, subscriptions.into_iter().collect());
+            return;
+        }
+        self.end(Cause::Cut(reason));
+    }
+
+    /// Takes back what the driver took from the [`write_buffer`](Session::write_buffer) and of which nothing has left.
+    pub fn put_back(&mut self, bytes: BytesMut) {
+        self.core.outbound.put_back(bytes);
     }
 
     /// The client closed the connection, or it broke.
