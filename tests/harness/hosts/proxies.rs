@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rand::RngExt as _;
 use rustix::net::sockopt::set_socket_linger;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,6 +25,23 @@ use super::{ALL, Faults, Host, Listener};
 /// TCP sends a lost packet again after this long, at the least.
 const SENT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 const CHUNK: usize = 16 * 1024;
+
+/// Where no port is drawn for a connection or a listener on port 0, as far as systems are set up as they mostly are:
+/// what is free now is so when the process binds it.
+const PORTS: std::ops::Range<u16> = 10_000..30_000;
+const ATTEMPTS: usize = 100;
+
+/// A port that nobody listens on, and that the system gives to nobody meanwhile.
+async fn free_port() -> Result<SocketAddr> {
+    for _ in 0..ATTEMPTS {
+        let port = rand::rng().random_range(PORTS);
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).await.is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no free port in {PORTS:?} after {ATTEMPTS} attempts")
+}
 
 /// The relays of one lab. They end when this is dropped.
 #[derive(Default)]
@@ -49,7 +66,7 @@ impl Drop for Proxies {
 impl Proxies {
     /// A free port for a process of that host, and the relay in front of it.
     pub(super) async fn listener(&self, host: Host) -> Result<Listener> {
-        let listen = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+        let listen = free_port().await?;
         let relay = TcpListener::bind("127.0.0.1:0").await?;
         let reached = relay.local_addr()?;
         let shared = Arc::clone(&self.shared);
