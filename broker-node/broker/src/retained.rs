@@ -56,7 +56,7 @@ impl Store {
         }
     }
 
-    /// The next deliveries of a cursor, at most `count` and one. False with the last.
+    /// The next deliveries of a cursor, at most `count`, and one where that is zero. False with the last.
     pub(crate) fn read(&self, cursor: &mut Cursor, now: Tick, count: usize, out: &mut Vec<Delivery>) -> bool {
         let mut expired = Vec::new();
         let mut last = None;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use revoq_mqtt::{QoS, ReasonCode, RetainHandling, TopicFilter};
+use revoq_mqtt::{ReasonCode, RetainHandling, TopicFilter};
 use revoq_session::{Delivery, Message, SubscriptionTerms, Tick};
 
 use crate::node::Node;
@@ -45,7 +45,7 @@ impl Subscriptions {
                 self.filters.push(filter.clone());
             }
             self.begin_retained(filter, terms, is_new);
-            reasons.push(granted(terms.options.qos));
+            reasons.push(terms.granted());
         }
         reasons
     }
@@ -107,13 +107,5 @@ impl Drop for Subscriptions {
         if let Some(target) = self.target {
             self.space.leave(target, &self.filters);
         }
-    }
-}
-
-fn granted(qos: QoS) -> ReasonCode {
-    match qos {
-        QoS::AtMostOnce => ReasonCode::Success,
-        QoS::AtLeastOnce => ReasonCode::GrantedQos1,
-        QoS::ExactlyOnce => ReasonCode::GrantedQos2,
     }
 }
