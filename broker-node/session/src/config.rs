@@ -19,6 +19,9 @@ pub struct Config {
     /// client that asks for more, or for none, is told by Server Keep Alive; older clients cannot be told and keep
     /// what they asked for.
     pub keepalive_s_max: Option<u16>,
+    /// The longest Session Expiry Interval in seconds that is granted; `u32::MAX` is for ever. An MQTT 5.0 client that asks
+    /// for more is told.
+    pub session_expiry_s_max: u32,
     /// The highest QoS that is served, announced as Maximum QoS: subscriptions are granted no more, and a PUBLISH above
     /// it ends the session with 0x9B.
     pub qos_max: QoS,
@@ -30,6 +33,8 @@ pub struct Config {
     /// Topic aliases that the client may set, announced as Topic Alias Maximum; a higher one ends the session
     /// with 0x94.
     pub topic_alias_max: u16,
+    /// Topic aliases that we set where the client allows as many.
+    pub outbound_topic_alias_max: u16,
     /// Levels of a topic name or filter; deeper names end the session with 0x90, deeper filters get 0x8F.
     pub topic_levels_max: usize,
     /// Subscriptions of one session; one more is answered with 0x97.
@@ -40,7 +45,8 @@ pub struct Config {
     /// this; later messages are queued.
     pub inflight_max: u16,
     /// Messages that wait for the window or the write buffer. At this or the next limit the oldest QoS 0 message
-    /// is dropped; where none is left, a QoS 0 arrival is dropped and another ends the session with 0x97.
+    /// is dropped; where none is left, a QoS 0 arrival is dropped and another ends the connection with 0x97. While the
+    /// client is away such an arrival is dropped.
     pub queue_max: usize,
     /// Bytes of topic, properties and payload in that queue.
     pub queue_bytes_max: usize,
@@ -62,9 +68,11 @@ impl Default for Config {
             packet_size_max: 1024 * 1024,
             client_id_bytes_max: 1024,
             keepalive_s_max: None,
+            session_expiry_s_max: u32::MAX,
             qos_max: QoS::ExactlyOnce,
             receive_max: 256,
             topic_alias_max: 16,
+            outbound_topic_alias_max: 16,
             topic_levels_max: 128,
             subscriptions_max: 1_000,
             requests_max: 16,

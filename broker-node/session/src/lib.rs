@@ -13,6 +13,7 @@ mod message;
 mod outbound;
 mod output;
 mod session;
+mod state;
 mod tick;
 
 pub use acks::PublishToken;
@@ -22,4 +23,5 @@ pub use message::{Delivery, Message, SubscriptionTerms};
 pub use outbound::Counters;
 pub use output::{Accept, Admission, Cause, CloseReason, ConnectRequest, Output};
 pub use session::Session;
+pub use state::SessionState;
 pub use tick::Tick;

@@ -18,9 +18,12 @@ pub(super) struct Connected {
     /// One and a half times the keep-alive ([MQTT-3.1.2-22]); 0 is none.
     pub(super) keepalive_ms: u64,
     pub(super) problem_information: bool,
-    /// What CONNECT asked for. We grant 0, but it decides which DISCONNECT is legal.
+    /// As it was granted; DISCONNECT may change it, ...
     pub(super) session_expiry_s: u32,
+    /// ... unless CONNECT asked for 0.
+    pub(super) is_to_last: bool,
     pub(super) will: Option<Arc<Message>>,
+    pub(super) will_delay_s: u32,
     /// When the client was last heard.
     pub(super) heard: Tick,
     /// Bytes that were left in the driver's buffer last time: more than those are news from the client.
@@ -39,7 +42,9 @@ impl Connected {
             keepalive_ms: 0,
             problem_information: true,
             session_expiry_s: 0,
+            is_to_last: false,
             will: None,
+            will_delay_s: 0,
             heard: now,
             unread: 0,
             aliases: Aliases::default(),
@@ -95,7 +100,7 @@ impl Connected {
             Packet::Subscribe(subscribe) => self.handle_subscribe(core, subscribe),
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(core, unsubscribe),
             Packet::PingReq => core.outbound.answer(&Packet::PingResp),
-            Packet::Disconnect(disconnect) => return Err(self.handle_disconnect(&disconnect)),
+            Packet::Disconnect(disconnect) => return Err(self.handle_disconnect(core, &disconnect)),
             Packet::Connect(_)
             | Packet::ConnAck(_)
             | Packet::SubAck(_)
@@ -116,10 +121,13 @@ impl Connected {
         core.outbound.answer(&Packet::PubComp(Ack::new(ack.packet_id, reason)))
     }
 
-    fn handle_disconnect(&mut self, disconnect: &Disconnect) -> Cause {
-        // A session that was to end with the connection can't be made to last ([MQTT-3.14.2-2] and 3.14.2.2.2).
-        if self.session_expiry_s == 0 && disconnect.session_expiry_s.is_some_and(|expiry_s| expiry_s > 0) {
-            return Cause::Failed(Error::SessionExpirySet);
+    fn handle_disconnect(&mut self, core: &Core, disconnect: &Disconnect) -> Cause {
+        if let Some(expiry_s) = disconnect.session_expiry_s {
+            // A session that was to end with the connection can't be made to last (3.14.2.2.2).
+            if !self.is_to_last && expiry_s > 0 {
+                return Cause::Failed(Error::SessionExpirySet);
+            }
+            self.session_expiry_s = expiry_s.min(core.config.session_expiry_s_max);
         }
         Cause::Disconnected(disconnect.reason)
     }

@@ -83,6 +83,7 @@ fn config(limits: &str) -> Config {
             "qos_max" => {
                 config.qos_max = QoS::try_from(u8::try_from(number).unwrap_or(u8::MAX)).expect("0, 1 or 2");
             }
+            "session_expiry_s_max" => config.session_expiry_s_max = number.try_into().expect("32 bits"),
             "receive_max" => config.receive_max = small,
             "inflight_max" => config.inflight_max = small,
             "topic_alias_max" => config.topic_alias_max = small,
