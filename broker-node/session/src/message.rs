@@ -138,7 +138,13 @@ impl Message {
     }
 
     /// The same anew. `None` if no packet can hold it.
-    pub(crate) fn encode(&self, version: Version, qos: QoS, retain: bool, dup: bool) -> Option<EncodedPublish> {
+    pub(crate) fn encode(
+        &self,
+        version: Version,
+        qos: QoS,
+        retain: bool,
+        dup: bool,
+    ) -> Option<EncodedPublish> {
         EncodedPublish::new(&self.publish, version, qos, retain, dup).ok()
     }
 }

@@ -42,7 +42,8 @@ impl SessionState {
         if delivery.qos() == QoS::AtMostOnce {
             return false;
         }
-        let offer = |queue: &mut Queue| matches!(queue.offer(delivery.waiting(), config), Offered::Queued { .. });
+        let offer =
+            |queue: &mut Queue| matches!(queue.offer(delivery.waiting(), config), Offered::Queued { .. });
         if offer(&mut self.queue) {
             return true;
         }

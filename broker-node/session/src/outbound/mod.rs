@@ -268,7 +268,11 @@ impl Outbound {
         let (topic_alias, alias_known) = self.aliases.find(topic);
         let subscription_ids = &delivery.subscription_ids;
         let start = self.buffer.len();
-        if !self.append(encoded, packet_id, &Recipient { expiry_s, topic_alias, alias_known, subscription_ids }) {
+        if !self.append(
+            encoded,
+            packet_id,
+            &Recipient { expiry_s, topic_alias, alias_known, subscription_ids },
+        ) {
             self.buffer.truncate(start);
             return false;
         }
