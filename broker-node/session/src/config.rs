@@ -1,6 +1,6 @@
 //! Limits and capabilities that every session of a listener shares.
 
-use revoq_mqtt::QoS;
+use revoq_mqtt::{QoS, ReasonCode, Text};
 
 /// Limits and capabilities of a session. Every buffer, queue and map that a client can grow is bounded by one of
 /// these fields; what happens at the limit is written beside it.
@@ -58,6 +58,27 @@ pub struct Config {
     pub retain_available: bool,
     /// Whether shared subscriptions are served. Where not, each `$share` filter is answered with 0x9E.
     pub shared_subscription_available: bool,
+    /// Whether filters may have wildcards. Where not, each that has is answered with 0xA2.
+    pub wildcard_subscription_available: bool,
+    /// Whether subscriptions may have identifiers. Where not, filters of a SUBSCRIBE with one are answered with 0xA1.
+    pub subscription_id_available: bool,
+    /// Whether a payload that is said to be UTF-8 is looked at: one that isn't is acknowledged with 0x99, with QoS 0 it ends
+    /// the session.
+    pub payload_format_checked: bool,
+    /// PUBLISH packets that a client may send a second, after a second's worth at once; reading pauses where it is ahead.
+    pub publish_rate_max: Option<u32>,
+    /// The same in bytes of those packets.
+    pub publish_bytes_rate_max: Option<u32>,
+    /// Where clients are sent that are told to use another server (0x9C, 0x9D): Server Reference.
+    pub server_reference: Option<Text>,
+}
+
+impl Config {
+    /// Server Reference for a client that is told `reason`.
+    pub(crate) fn reference(&self, reason: ReasonCode) -> Option<Text> {
+        let elsewhere = matches!(reason, ReasonCode::UseAnotherServer | ReasonCode::ServerMoved);
+        self.server_reference.clone().filter(|_| elsewhere)
+    }
 }
 
 impl Default for Config {
@@ -82,6 +103,12 @@ impl Default for Config {
             write_bytes_high: 64 * 1024,
             retain_available: true,
             shared_subscription_available: true,
+            wildcard_subscription_available: true,
+            subscription_id_available: true,
+            payload_format_checked: false,
+            publish_rate_max: None,
+            publish_bytes_rate_max: None,
+            server_reference: None,
         }
     }
 }

@@ -12,6 +12,7 @@ mod error;
 mod message;
 mod outbound;
 mod output;
+mod rate;
 mod session;
 mod state;
 mod tick;

@@ -25,6 +25,8 @@ pub struct Counters {
     pub dropped_expired: u64,
     /// Messages larger than the client's Maximum Packet Size ([MQTT-3.1.2-25]), or than any packet can be.
     pub dropped_too_large: u64,
+    /// Times that reading paused because the client published faster than it may.
+    pub paused: u64,
     /// Filters refused because the session has too many, or because they have too many levels.
     pub filters_refused: u64,
 }
@@ -100,6 +102,11 @@ impl Outbound {
     pub(crate) fn put_back(&mut self, mut bytes: BytesMut) {
         bytes.extend_from_slice(&self.buffer);
         self.buffer = bytes;
+    }
+
+    /// Reading pauses because of a limit.
+    pub(crate) fn count_pause(&mut self) {
+        self.counters.paused += 1;
     }
 
     /// A filter was refused because of a limit.

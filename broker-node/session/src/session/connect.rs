@@ -80,7 +80,13 @@ fn objection(connect: &Connect, config: &Config) -> Option<ReasonCode> {
     if connect.properties.authentication.is_some() {
         return Some(ReasonCode::BadAuthenticationMethod);
     }
-    let will = connect.will.as_ref().filter(|_| v5)?;
+    let will = connect.will.as_ref()?;
+    if will.topic.levels().nth(config.topic_levels_max).is_some() {
+        return Some(ReasonCode::TopicNameInvalid);
+    }
+    if !v5 {
+        return None;
+    }
     if will.qos > config.qos_max {
         return Some(ReasonCode::QosNotSupported);
     }
@@ -151,6 +157,7 @@ pub(super) fn refuse(core: &mut Core, reason: ReasonCode, text: Option<Text>) ->
     let reason = connack_code(reason);
     let mut connack = ConnAck::new(reason);
     connack.properties.reason_string = text;
+    connack.properties.server_reference = core.config.reference(reason);
     if core.outbound.answer(&Packet::ConnAck(connack)).is_err() {
         // Without the text it may fit; if not, the connection closes without an answer.
         let _ = core.outbound.answer(&Packet::ConnAck(ConnAck::new(reason)));
@@ -276,6 +283,8 @@ impl Candidate {
             assigned_client_id,
             topic_alias_max: config.topic_alias_max,
             shared_subscription_available: config.shared_subscription_available,
+            wildcard_subscription_available: config.wildcard_subscription_available,
+            subscription_id_available: config.subscription_id_available,
             server_keepalive_s,
             ..ConnAckProperties::default()
         }

@@ -9,6 +9,7 @@ use super::Core;
 use super::subscribe::Requests;
 use crate::acks::Acks;
 use crate::aliases::Aliases;
+use crate::rate::Rate;
 use crate::{Cause, Config, Error, Message, Tick};
 
 #[derive(Debug)]
@@ -30,6 +31,7 @@ pub(super) struct Connected {
     pub(super) unread: usize,
     pub(super) aliases: Aliases,
     pub(super) acks: Acks,
+    pub(super) rate: Rate,
     pub(super) requests: Requests,
     pub(super) subscriptions: BTreeSet<TopicFilter>,
 }
@@ -49,8 +51,19 @@ impl Connected {
             unread: 0,
             aliases: Aliases::default(),
             acks: Acks::default(),
+            rate: Rate::default(),
             requests: Requests::default(),
             subscriptions: BTreeSet::new(),
+        }
+    }
+
+    /// A packet of so many bytes came; PUBLISH packets are metered.
+    pub(super) fn meter(&mut self, core: &mut Core, packet: &Packet, bytes: usize) {
+        if let Packet::Publish(_) = packet {
+            self.rate.charge(core.now, bytes, &core.config);
+            if self.rate.paused_until(core.now).is_some() {
+                core.outbound.count_pause();
+            }
         }
     }
 
@@ -74,7 +87,7 @@ impl Connected {
 
     /// While we don't read because of our own side, the client's silence proves nothing.
     pub(super) fn check_keepalive(&mut self, core: &Core) -> Result<(), Error> {
-        if self.awaits_driver(&core.config) {
+        if self.awaits_driver(&core.config) || self.rate.paused_until(core.now).is_some() {
             self.heard = core.now;
         }
         match self.keepalive_deadline() {

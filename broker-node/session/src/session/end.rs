@@ -39,6 +39,7 @@ impl Connected {
         let legal = reason.is_error() && reason.belongs_to(PacketType::Disconnect);
         let reason = if legal { reason } else { ReasonCode::UnspecifiedError };
         let mut disconnect = Disconnect::new(reason);
+        disconnect.server_reference = core.config.reference(reason);
         disconnect.properties.reason_string =
             text.filter(|_| self.problem_information).and_then(|text| text.parse().ok());
         if core.outbound.answer(&Packet::Disconnect(disconnect)).is_err() {

@@ -208,7 +208,10 @@ impl Session {
     pub fn next_timeout(&self) -> Option<Tick> {
         match &self.state {
             State::AwaitingConnect { since } => Some(*since + self.core.config.connect_timeout_ms),
-            State::Connected(connected) => connected.keepalive_deadline(),
+            State::Connected(connected) => {
+                let paused = connected.rate.paused_until(self.core.now);
+                connected.keepalive_deadline().into_iter().chain(paused).min()
+            }
             State::AwaitingAdmission(_) | State::Closed => None,
         }
     }
@@ -222,13 +225,14 @@ impl Session {
     }
 
     /// Whether the client's next bytes can be used now: not while an answer is owed to the session that must come
-    /// first, not while the client leaves too many answers unread, and not after the end.
+    /// first, not while the client leaves too many answers unread or publishes faster than it may, and not after the end.
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
         match &self.state {
             State::AwaitingConnect { .. } => true,
             State::Connected(connected) => {
                 !connected.awaits_driver(&self.core.config)
+                    && connected.rate.paused_until(self.core.now).is_none()
                     && self.core.outbound.has_room_for_answers(&self.core.config)
             }
             State::AwaitingAdmission(_) | State::Closed => false,
@@ -315,7 +319,9 @@ impl Session {
                 Ok(())
             }
             State::Connected(connected) => {
+                let bytes = frame.len();
                 let packet = decode(frame, connected.version).map_err(|error| Cause::Failed(error.into()))?;
+                connected.meter(&mut self.core, &packet, bytes);
                 connected.handle_packet(&mut self.core, packet)
             }
             State::AwaitingAdmission(_) | State::Closed => Ok(()),
