@@ -15,4 +15,5 @@ mod settings;
 mod stall;
 mod tickets;
 mod transitions;
+mod transports;
 mod watch;

@@ -3,23 +3,20 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::Error;
-use crate::connection;
+use crate::connection::{self, Entrance};
 use crate::node::Node;
+use crate::websocket::Terms;
 
-/// Connections that the kernel keeps for us to accept; it cuts this down to `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
 /// Out of file descriptors: others must end before another try makes sense.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -27,6 +24,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Slots {
     connections: Arc<Semaphore>,
     pub(crate) handshakes: Arc<Semaphore>,
+    handshakes_max: usize,
     /// Zero: addresses are not counted.
     per_address_max: usize,
     addresses: Mutex<HashMap<IpAddr, usize>>,
@@ -35,7 +33,7 @@ pub(crate) struct Slots {
 /// The place of one connection.
 pub(crate) struct Slot {
     _connection: OwnedSemaphorePermit,
-    counted: Option<IpAddr>,
+    counted: OnceLock<IpAddr>,
     slots: Arc<Slots>,
     node: Arc<Node>,
 }
@@ -44,29 +42,33 @@ impl Slots {
     pub(crate) fn new(limits: &crate::config::Limits) -> Arc<Slots> {
         Arc::new(Slots {
             connections: Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS))),
+            handshakes_max: limits.handshakes_max,
             handshakes: Arc::new(Semaphore::new(limits.handshakes_max.min(Semaphore::MAX_PERMITS))),
             per_address_max: limits.connections_per_address_max,
             addresses: Mutex::default(),
         })
     }
 
-    fn take(self: &Arc<Slots>, node: &Arc<Node>, address: SocketAddr) -> Option<Slot> {
+    /// The place of one more connection; `None`, and counted, where there is none.
+    /// It counts for no address yet.
+    pub(crate) fn take(self: &Arc<Slots>, node: &Arc<Node>) -> Option<Slot> {
         let Ok(connection) = self.connections.clone().try_acquire_owned() else {
             node.metrics.limits.connections.inc();
             return None;
         };
-        let counted = (self.per_address_max > 0).then(|| address.ip());
-        if let Some(ip) = counted {
-            let mut addresses = self.addresses.lock();
-            let count = addresses.entry(ip).or_default();
-            if *count >= self.per_address_max {
-                node.metrics.limits.connections_per_address.inc();
-                return None;
-            }
-            *count += 1;
-        }
         node.metrics.connections.inc();
-        Some(Slot { _connection: connection, counted, slots: self.clone(), node: node.clone() })
+        Some(Slot {
+            _connection: connection,
+            counted: OnceLock::new(),
+            slots: self.clone(),
+            node: node.clone(),
+        })
+    }
+
+    /// Would somebody who takes places under addresses that are not his keep others out? With many handshakes under way, or
+    /// where addresses are counted, he would.
+    pub(crate) fn are_precious(&self) -> bool {
+        self.per_address_max > 0 || self.handshakes.available_permits() < self.handshakes_max / 2
     }
 }
 
@@ -74,41 +76,60 @@ impl Slot {
     pub(crate) fn slots(&self) -> &Slots {
         &self.slots
     }
+
+    /// Counts it for an address, once; false, and counted, where that has as many as it may.
+    pub(crate) fn count(&self, address: SocketAddr) -> bool {
+        if self.slots.per_address_max == 0 {
+            return true;
+        }
+        let mut addresses = self.slots.addresses.lock();
+        let count = addresses.entry(address.ip()).or_default();
+        if *count >= self.slots.per_address_max {
+            self.node.metrics.limits.connections_per_address.inc();
+            return false;
+        }
+        if self.counted.set(address.ip()).is_ok() {
+            *count += 1;
+        }
+        true
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         self.node.metrics.connections.dec();
-        let Some(ip) = self.counted else { return };
+        let Some(ip) = self.counted.get() else { return };
         let mut addresses = self.slots.addresses.lock();
-        if let Some(count) = addresses.get_mut(&ip) {
+        if let Some(count) = addresses.get_mut(ip) {
             *count -= 1;
             if *count == 0 {
-                addresses.remove(&ip);
+                addresses.remove(ip);
             }
         }
     }
 }
 
-/// Binds a listening socket. Must be called within a tokio runtime.
-pub(crate) fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
-    let bind = || -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
-    };
-    bind().map_err(|source| Error::Listen { what, address, source })
+/// What lies between the socket and MQTT, from the outside in.
+#[derive(Default)]
+pub(crate) struct Layers {
+    /// A header of the PROXY protocol is expected.
+    pub(crate) proxy: bool,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) websocket: Option<Terms>,
+}
+
+impl Layers {
+    /// MQTT over TCP: there is no handshake.
+    pub(crate) fn are_none(&self) -> bool {
+        !self.proxy && self.tls.is_none() && self.websocket.is_none()
+    }
 }
 
 /// Everything that a listener needs to serve its connections.
 pub(crate) struct Listener {
     pub(crate) node: Arc<Node>,
     pub(crate) slots: Arc<Slots>,
-    /// Absent on the plain listener.
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) layers: Arc<Layers>,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -121,7 +142,7 @@ impl Listener {
                 () = stop.cancelled() => return,
             };
             match accepted {
-                Ok((socket, address)) => self.serve(socket, address),
+                Ok((socket, address)) => self.serve(socket, canonical(address)),
                 Err(error) => self.failed(&error).await,
             }
         }
@@ -129,13 +150,17 @@ impl Listener {
 
     fn serve(&self, socket: TcpStream, address: SocketAddr) {
         // Without a slot the socket is dropped, which is the cheapest refusal there is.
-        let Some(slot) = self.slots.take(&self.node, address) else { return };
+        let Some(slot) = self.slots.take(&self.node) else { return };
+        // Behind a balancer the client's address is known later.
+        if !self.layers.proxy && !slot.count(address) {
+            return;
+        }
         // Small packets must not wait for an acknowledgement of earlier ones.
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%address, %error, "cannot set TCP_NODELAY");
         }
-        let (node, tls) = (self.node.clone(), self.tls.clone());
-        self.tasks.spawn(connection::serve(node, socket, address, tls, slot));
+        let (node, layers) = (self.node.clone(), self.layers.clone());
+        self.tasks.spawn(connection::serve(node, Entrance::Socket(socket, address, layers), slot));
     }
 
     async fn failed(&self, error: &io::Error) {
@@ -147,4 +172,9 @@ impl Listener {
         tracing::warn!(%error, "cannot accept connections");
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// An IPv4 client of an IPv6 socket is shown and counted by its IPv4 address.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -1,13 +1,13 @@
 //! Every key: in the file `tls_listen`, as a flag `--tls-listen`, in the environment `REVOQ_BROKER_TLS_LISTEN`.
 
-use std::fmt::Display;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
 
 use revoq_credentials::NodeName;
 
+use super::values::{
+    addresses, duration, expiry, list, listen, one_address, origins, parse, path, paths, positive, truth,
+    url_path, within,
+};
 use super::{Config, IdentityFiles};
 
 /// One key and how its text is read.
@@ -108,7 +108,7 @@ pub(super) const KEYS: &[Key] = &[
         "tls_listen",
         "tls-listen",
         "REVOQ_BROKER_TLS_LISTEN",
-        "MQTT over TLS, address:port or off [default: 0.0.0.0:8883]",
+        "MQTT over TLS: address:port, several separated by commas, or off [default: 0.0.0.0:8883]",
         |c, v| {
             c.tls_listen = listen(v)?;
             Ok(())
@@ -118,9 +118,63 @@ pub(super) const KEYS: &[Key] = &[
         "tcp_listen",
         "tcp-listen",
         "REVOQ_BROKER_TCP_LISTEN",
-        "MQTT over TCP, address:port or off [default: off]",
+        "MQTT over TCP, likewise [default: off]",
         |c, v| {
             c.tcp_listen = listen(v)?;
+            Ok(())
+        }
+    ),
+    key!(
+        "ws_listen",
+        "ws-listen",
+        "REVOQ_BROKER_WS_LISTEN",
+        "MQTT over WebSocket, likewise [default: off]",
+        |c, v| {
+            c.ws_listen = listen(v)?;
+            Ok(())
+        }
+    ),
+    key!(
+        "wss_listen",
+        "wss-listen",
+        "REVOQ_BROKER_WSS_LISTEN",
+        "MQTT over WebSocket and TLS, likewise [default: off]",
+        |c, v| {
+            c.wss_listen = listen(v)?;
+            Ok(())
+        }
+    ),
+    key!(
+        "quic_listen",
+        "quic-listen",
+        "REVOQ_BROKER_QUIC_LISTEN",
+        "MQTT over QUIC, UDP, likewise [default: off]",
+        |c, v| {
+            c.quic_listen = listen(v)?;
+            Ok(())
+        }
+    ),
+    key!("ws_path", "ws-path", "REVOQ_BROKER_WS_PATH", "Path of WebSockets [default: /mqtt]", |c, v| {
+        c.ws_path = url_path(v)?;
+        Ok(())
+    }),
+    key!(
+        "ws_origins",
+        "ws-origins",
+        "REVOQ_BROKER_WS_ORIGINS",
+        "Values of Origin that WebSockets take, separated by commas [default: all]",
+        |c, v| {
+            c.ws_origins = origins(v)?;
+            Ok(())
+        }
+    ),
+    key!(
+        "proxy_protocol",
+        "proxy-protocol",
+        "REVOQ_BROKER_PROXY_PROTOCOL",
+        "Whether connections begin with a PROXY header, true or false [default: false]",
+        |c, v| {
+            c.proxy_protocol = truth(v)?;
             Ok(())
         }
     ),
@@ -130,7 +184,7 @@ pub(super) const KEYS: &[Key] = &[
         "REVOQ_BROKER_HTTP_LISTEN",
         "Health and metrics, address:port or off [default: 0.0.0.0:7480]",
         |c, v| {
-            c.http_listen = listen(v)?;
+            c.http_listen = one_address(v)?;
             Ok(())
         }
     ),
@@ -138,14 +192,14 @@ pub(super) const KEYS: &[Key] = &[
         "tls_certificate",
         "tls-certificate",
         "REVOQ_BROKER_TLS_CERTIFICATE",
-        "Server certificate, PEM [default: issued by the control plane]",
+        "Server certificates, PEM, one for each name, separated by commas [default: issued by the control plane]",
         |c, v| {
-            c.tls_certificate = Some(path(v)?);
+            c.tls_certificate = paths(v)?;
             Ok(())
         }
     ),
-    key!("tls_key", "tls-key", "REVOQ_BROKER_TLS_KEY", "Its key, PEM", |c, v| {
-        c.tls_key = Some(path(v)?);
+    key!("tls_key", "tls-key", "REVOQ_BROKER_TLS_KEY", "Their keys, PEM, in the same order", |c, v| {
+        c.tls_key = paths(v)?;
         Ok(())
     }),
     key!(
@@ -339,71 +393,6 @@ pub(super) const KEYS: &[Key] = &[
         }
     ),
 ];
-
-fn parse<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
-    text.trim().parse().map_err(|error: T::Err| error.to_string())
-}
-
-fn within(text: &str, min: u32, max: u32) -> Result<u32, String> {
-    let value = parse(text)?;
-    if (min..=max).contains(&value) { Ok(value) } else { Err(format!("expected {min} to {max}")) }
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    match parse(text)? {
-        0 => Err("expected at least 1".to_owned()),
-        value => Ok(value),
-    }
-}
-
-fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
-    if text.trim() == "off" {
-        return Ok(None);
-    }
-    parse(text).map(Some).map_err(|_| "expected address:port, such as 0.0.0.0:8883, or off".to_owned())
-}
-
-fn path(text: &str) -> Result<PathBuf, String> {
-    if text.is_empty() { Err("expected a path".to_owned()) } else { Ok(PathBuf::from(text)) }
-}
-
-fn list(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
-}
-
-fn addresses(text: &str) -> Result<Vec<String>, String> {
-    let addresses = list(text);
-    for address in &addresses {
-        revoq_proto::client::check_address(address).map_err(|error| error.to_string())?;
-    }
-    if addresses.is_empty() { Err("expected at least one host:port".to_owned()) } else { Ok(addresses) }
-}
-
-/// Whole seconds for MQTT.
-fn expiry(text: &str) -> Result<u32, String> {
-    match text.trim() {
-        "never" => Ok(u32::MAX),
-        "0" => Ok(0),
-        text => u32::try_from(duration(text)?.as_secs()).map_err(|_| "expected at most 100 years".to_owned()),
-    }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "expected a time above zero, such as 500ms, 10s, 2m, 12h or 7d".to_owned();
-    let text = text.trim();
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    let milliseconds = match unit {
-        "ms" => Some(number),
-        "s" => number.checked_mul(1000),
-        "m" => number.checked_mul(60_000),
-        "h" => number.checked_mul(3_600_000),
-        "d" => number.checked_mul(86_400_000),
-        _ => None,
-    };
-    milliseconds.filter(|ms| *ms > 0).map(Duration::from_millis).ok_or_else(wrong)
-}
 
 fn identity(config: &mut Config) -> &mut IdentityFiles {
     config.identity.get_or_insert_with(|| IdentityFiles {

@@ -1,15 +1,19 @@
 //! What a node is told at its start. Everything else comes from the control plane.
 
 mod keys;
+mod listeners;
 mod load;
+mod tables;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Error;
+pub use listeners::{Listener, ListenerKind};
 
 /// The configuration of a broker node.
 #[derive(Clone)]
@@ -22,16 +26,31 @@ pub struct Config {
     pub join_token: Option<String>,
     /// A node certificate instead of a token.
     pub identity: Option<IdentityFiles>,
-    /// MQTT over TLS. Default: port 8883 of every address.
-    pub tls_listen: Option<SocketAddr>,
-    /// MQTT without TLS. Off by default.
-    pub tcp_listen: Option<SocketAddr>,
+    /// MQTT over TLS. Default: port 8883 of every IPv4 address.
+    pub tls_listen: Vec<SocketAddr>,
+    /// MQTT without TLS. None by default.
+    pub tcp_listen: Vec<SocketAddr>,
+    /// MQTT over WebSocket. None by default.
+    pub ws_listen: Vec<SocketAddr>,
+    /// MQTT over WebSocket and TLS. None by default.
+    pub wss_listen: Vec<SocketAddr>,
+    /// MQTT over QUIC, UDP. None by default.
+    pub quic_listen: Vec<SocketAddr>,
+    /// Further listeners, each with settings of its own.
+    pub listeners: Vec<Listener>,
+    /// Path at which WebSockets are served. Default: `/mqtt`.
+    pub ws_path: String,
+    /// Values of Origin that are let in. Empty, the default: all. Clients that send none are no browsers and let in.
+    pub ws_origins: Vec<String>,
+    /// Does each connection begin with a header of the PROXY protocol, version 1 or 2? QUIC has none. Default: no.
+    pub proxy_protocol: bool,
     /// Health and metrics. Default: port 7480 of every address.
     pub http_listen: Option<SocketAddr>,
-    /// Server certificates, leaf first, PEM; needs `tls_key`. Without it the control plane issues one.
-    pub tls_certificate: Option<PathBuf>,
-    /// Private key of `tls_certificate`, PEM.
-    pub tls_key: Option<PathBuf>,
+    /// Server certificates, each with its chain, leaf first, PEM. A client is shown the one that is for the name that it
+    /// asks for (SNI), or else the first. Without any the control plane issues one.
+    pub tls_certificate: Vec<PathBuf>,
+    /// Private keys of `tls_certificate`, in the same order, PEM.
+    pub tls_key: Vec<PathBuf>,
     /// DNS names and IP addresses of the certificate that the control plane issues. Default: the node's name.
     pub tls_names: Vec<String>,
     /// What peers may use.
@@ -120,17 +139,24 @@ impl Default for Limits {
 
 impl Default for Config {
     fn default() -> Config {
-        let everywhere = |port| Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+        let everywhere = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         Config {
             name: String::new(),
             control_plane: Vec::new(),
             join_token: None,
             identity: None,
-            tls_listen: everywhere(8883),
-            tcp_listen: None,
-            http_listen: everywhere(7480),
-            tls_certificate: None,
-            tls_key: None,
+            tls_listen: vec![everywhere(8883)],
+            tcp_listen: Vec::new(),
+            ws_listen: Vec::new(),
+            wss_listen: Vec::new(),
+            quic_listen: Vec::new(),
+            listeners: Vec::new(),
+            ws_path: "/mqtt".to_owned(),
+            ws_origins: Vec::new(),
+            proxy_protocol: false,
+            http_listen: Some(everywhere(7480)),
+            tls_certificate: Vec::new(),
+            tls_key: Vec::new(),
             tls_names: Vec::new(),
             limits: Limits::default(),
         }
@@ -164,13 +190,13 @@ impl Config {
                 "give either join_token or the identity_ files: the node must be one of the cluster",
             );
         }
-        if self.tls_certificate.is_some() != self.tls_key.is_some() {
-            return incomplete("tls_certificate and tls_key go together");
+        let (certificates, keys) = (self.tls_certificate.len(), self.tls_key.len());
+        if certificates != keys {
+            return incomplete(&format!(
+                "tls_certificate and tls_key go together, one key for each certificate: {certificates} and {keys} are given"
+            ));
         }
-        if self.tls_listen.is_none() && self.tcp_listen.is_none() {
-            return incomplete("neither tls_listen nor tcp_listen is on: no client could connect");
-        }
-        Ok(())
+        self.check_listeners()
     }
 }
 
@@ -180,8 +206,7 @@ impl std::fmt::Debug for Config {
         f.debug_struct("Config")
             .field("name", &self.name)
             .field("control_plane", &self.control_plane)
-            .field("tls_listen", &self.tls_listen)
-            .field("tcp_listen", &self.tcp_listen)
+            .field("listeners", &self.all_listeners())
             .field("http_listen", &self.http_listen)
             .field("limits", &self.limits)
             .finish_non_exhaustive()

@@ -29,8 +29,8 @@ fn flags_win_over_the_file() {
         load(&["--config", path, "--name", "from-flag", "--http-listen", "off"]).expect("it is complete");
     assert_eq!(config.name, "from-flag");
     assert_eq!(config.control_plane, ["a:1", "b:2"]);
-    assert_eq!(config.tls_listen, Some("0.0.0.0:8883".parse().expect("an address")));
-    assert_eq!(config.tcp_listen, Some("127.0.0.1:1883".parse().expect("an address")));
+    assert_eq!(config.tls_listen, ["0.0.0.0:8883".parse().expect("an address")]);
+    assert_eq!(config.tcp_listen, ["127.0.0.1:1883".parse().expect("an address")]);
     assert_eq!(config.http_listen, None);
     assert_eq!(config.limits.handshakes_max, 9);
     assert_eq!(config.limits.connect_timeout, Duration::from_millis(500));
@@ -64,6 +64,13 @@ fn each_wrong_value_is_refused_with_its_flag() {
         ("--handshake-timeout", "0s"),
         ("--packet-size-max", "1"),
         ("--tcp-listen", "localhost"),
+        ("--wss-listen", "off,127.0.0.1:8084"),
+        ("--http-listen", "127.0.0.1:1,127.0.0.1:2"),
+        ("--ws-path", "mqtt"),
+        ("--proxy-protocol", "v2"),
+        ("--ws-path", "/mqtt?x"),
+        ("--ws-origins", "console.example.com"),
+        ("--ws-origins", "https://console.example.com/"),
         ("--join-token-file", "/nonexistent/token"),
     ] {
         let error = load(&[flag, value]).expect_err(flag).to_string();
@@ -86,12 +93,89 @@ fn what_is_missing_is_said() {
     for (arguments, expected) in [
         (&good[..2], "control_plane is missing"),
         (&good[..4], "either join_token or the identity_"),
-        (&[&good[..], &["--tls-key", "k"]].concat()[..], "tls_certificate and tls_key"),
-        (&[&good[..], &["--tls-listen", "off"]].concat()[..], "neither tls_listen nor tcp_listen"),
+        (&[&good[..], &["--tls-key", "k"]].concat()[..], "0 and 1 are given"),
+        (&[&good[..], &["--tls-certificate", "a,b", "--tls-key", "k"]].concat()[..], "2 and 1 are given"),
+        (&[&good[..], &["--tls-listen", "off"]].concat()[..], "no listener is on"),
         (&[&good[..], &["--identity-node", "3"]].concat()[..], "either join_token or the identity_"),
         (&[&good[..4], &["--identity-node", "3"]].concat()[..], "go together"),
     ] {
         let error = load(arguments).expect_err(expected).to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+fn load_file(text: &str) -> Result<Config, Error> {
+    let text = format!("name = \"n\"\ncontrol_plane = \"a:1\"\njoin_token = {:?}\n{text}", token());
+    let file = file(&text);
+    load(&["--config", file.path().to_str().expect("a path in UTF-8")])
+}
+
+#[test]
+fn a_key_takes_several_addresses_and_tables_their_own_settings() {
+    let text = r#"
+        tls_listen = ["192.0.2.1:8883", "[::]:8883"]
+        ws_listen = "127.0.0.1:8083"
+        ws_path = "/"
+        [[listener]]
+        kind = "wss"
+        listen = ["0.0.0.0:443", "[::1]:443"]
+        path = "/inside"
+        proxy_protocol = true
+        origins = ["https://a.example", "https://b.example:444"]
+        [[listener]]
+        kind = "tcp"
+        listen = "127.0.0.1:1883"
+    "#;
+    let listeners = load_file(text).expect("it is complete").all_listeners();
+    let shown: Vec<_> =
+        listeners.iter().map(|each| format!("{} {}", each.kind.name(), each.address)).collect();
+    let expected = [
+        "tls 192.0.2.1:8883",
+        "tls [::]:8883",
+        "ws 127.0.0.1:8083",
+        "wss 0.0.0.0:443",
+        "wss [::1]:443",
+        "tcp 127.0.0.1:1883",
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(listeners[3].path.as_deref(), Some("/inside"));
+    assert_eq!(listeners[4].origins.as_ref().map(Vec::len), Some(2));
+    assert_eq!(listeners[4].proxy_protocol, Some(true));
+    assert_eq!((&listeners[2].path, &listeners[5].origins), (&None, &None), "as the keys say");
+}
+
+#[test]
+fn tables_replace_the_default_and_nothing_else() {
+    let table = "[[listener]]\nkind = \"tcp\"\nlisten = \"127.0.0.1:1883\"\n";
+    let count = |text: &str| load_file(text).expect("it is complete").all_listeners().len();
+    assert_eq!(count(""), 1);
+    assert_eq!(count(table), 1);
+    assert_eq!(count(&format!("tls_listen = \"127.0.0.1:8883\"\n{table}")), 2);
+    assert!(load_file("tls_listen = \"off\"").is_err());
+}
+
+#[test]
+fn errors_of_tables_name_file_table_key_and_value() {
+    let good = "[[listener]]\nkind = \"wss\"\nlisten = \"127.0.0.1:1\"\n";
+    for (text, parts) in [
+        ("kind = \"mqtt\"", &["kind", "\"mqtt\"", "tcp, tls, ws, wss, quic"][..]),
+        ("listen = \"127.0.0.1:1\"", &["kind", "is missing"]),
+        ("kind = \"tls\"", &["listen", "is missing"]),
+        ("kind = \"tls\"\nlisten = \"8883\"", &["listen", "\"8883\"", "address:port"]),
+        ("kind = \"tls\"\nlisten = 8883", &["listen", "\"8883\"", "address:port"]),
+        ("kind = \"tls\"\nlisten = [8883]", &["listen", "array", "expected a string"]),
+        ("kind = \"tls\"\nlisten = \"127.0.0.1:1\"\npath = \"/x\"", &["path", "only kinds ws and wss"]),
+        ("kind = \"ws\"\nlisten = \"127.0.0.1:1\"\npath = \"x\"", &["path", "\"x\"", "begins with /"]),
+        ("kind = \"quic\"\nlisten = \"127.0.0.1:1\"\nproxy_protocol = true", &["proxy_protocol", "QUIC"]),
+        ("kind = \"tcp\"\nlisten = \"127.0.0.1:1\"\nproxy_protocol = \"v1\"", &["\"v1\"", "true or false"]),
+        ("kind = \"ws\"\nlisten = \"127.0.0.1:1\"\npaths = \"/x\"", &["paths", "unknown key", "origins"]),
+    ] {
+        let error = load_file(&format!("{good}[[listener]]\n{text}\n")).expect_err(text).to_string();
+        assert!(error.starts_with("file /") && error.contains(".tmp"), "{error}");
+        for part in ["[[listener]] number 2"].iter().chain(parts) {
+            assert!(error.contains(part), "{error} lacks {part}");
+        }
+    }
+    let error = load_file("listener = \"off\"").expect_err("no tables").to_string();
+    assert!(error.contains("[[listener]]"), "{error}");
 }

@@ -17,14 +17,13 @@ use bytes::BytesMut;
 use revoq_session::{Admission, CloseReason, ConnectRequest, Session};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
-use tokio_rustls::TlsAcceptor;
 
-use crate::admission::{Admitted, Arrival, Evidence, admit};
+use crate::admission::{Admitted, Arrival, admit};
 use crate::clock;
 use crate::gate::Shut;
-use crate::listener::Slot;
+use crate::listener::{Layers, Slot};
 use crate::node::Node;
-use crate::registry::{Registered, Transport};
+use crate::registry::Registered;
 use stream::Stream;
 pub(crate) use subscriptions::Subscriptions;
 
@@ -70,16 +69,17 @@ enum Event {
     Shut(Shut),
 }
 
+/// What a listener accepted.
+pub(crate) enum Entrance {
+    /// A socket, its peer, and what lies between it and MQTT.
+    Socket(TcpStream, SocketAddr, Arc<Layers>),
+    Quic(Box<quinn::Incoming>),
+}
+
 /// Serves one connection to its end.
-pub(crate) async fn serve(
-    node: Arc<Node>,
-    socket: TcpStream,
-    address: SocketAddr,
-    tls: Option<TlsAcceptor>,
-    slot: Slot,
-) {
+pub(crate) async fn serve(node: Arc<Node>, entrance: Entrance, slot: Slot) {
     let stopping = node.stopping.clone();
-    let start = Box::pin(start(node, socket, address, tls, &slot));
+    let start = Box::pin(start(node, entrance, &slot));
     let Some(Some((mut connection, ended))) = stopping.run_until_cancelled(start).await else { return };
     let event = match ended {
         Some(event) => event,
@@ -90,25 +90,12 @@ pub(crate) async fn serve(
 
 /// Handshake, CONNECT and the verdict: a large future, which is gone while the session lives. With an event the
 /// connection has ended already; `None` comes when there was none to speak of.
-async fn start(
-    node: Arc<Node>,
-    socket: TcpStream,
-    address: SocketAddr,
-    tls: Option<TlsAcceptor>,
-    slot: &Slot,
-) -> Option<(Box<Connection>, Option<Event>)> {
-    let (stream, evidence, transport) = match tls {
-        None => (Stream::Plain(socket), Evidence::Anonymous, Transport::Tcp),
-        Some(tls) => {
-            let (stream, evidence, transport) =
-                handshake::handshake(&node, slot.slots(), socket, &tls).await?;
-            (Stream::Tls(stream), evidence, transport)
-        }
-    };
+async fn start(node: Arc<Node>, entrance: Entrance, slot: &Slot) -> Option<(Box<Connection>, Option<Event>)> {
+    let (stream, arrival) = handshake::handshake(&node, slot, entrance).await?;
     let mut connection = Box::new(Connection::new(node, stream));
     let event = poll_fn(|cx| connection.poll(cx)).await;
     let Event::Connect(request) = event else { return Some((connection, Some(event))) };
-    let admission = connection.admit(Arrival { evidence, address, transport }, &request).await;
+    let admission = connection.admit(arrival, &request).await;
     connection.session.handle_admission(clock::tick(clock::now()), admission);
     Some((connection, None))
 }

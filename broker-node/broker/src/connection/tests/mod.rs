@@ -4,5 +4,8 @@ mod bench;
 mod cuts;
 mod handshakes;
 mod messages;
+mod proxy;
+mod quic;
 mod sessions;
 mod stopped;
+mod websocket;

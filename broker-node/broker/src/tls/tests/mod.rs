@@ -1,8 +1,10 @@
 pub(crate) mod certificates;
 mod handshakes;
 mod resumption;
+mod server_names;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use revoq_credentials::View;
@@ -23,6 +25,7 @@ pub(crate) struct Side {
     pub(crate) view: Arc<ArcSwap<View>>,
     pub(crate) trust: Arc<Trust>,
     pub(crate) tickets: Arc<Tickets>,
+    pub(crate) certificate: Arc<ServerCertificate>,
     pub(crate) config: Arc<ServerConfig>,
 }
 
@@ -36,10 +39,10 @@ impl Side {
         let (tickets, certificate) = (Arc::<Tickets>::default(), Arc::<ServerCertificate>::default());
         let leaf = self_signed_ca();
         let certified = CertifiedKey::from_der(leaf.chain(), leaf.key(), &provider()).expect("they fit");
-        certificate.set(certified);
-        let config =
-            server_config(Arc::new(verifier), tickets.clone(), certificate).expect("a configuration");
-        Side { view, trust, tickets, config: Arc::new(config) }
+        certificate.set(certified, Vec::new());
+        let config = server_config(Arc::new(verifier), tickets.clone(), certificate.clone(), Carries::Mqtt)
+            .expect("a configuration");
+        Side { view, trust, tickets, certificate, config: Arc::new(config) }
     }
 
     pub(crate) fn publish(&self, view: View) {
@@ -50,17 +53,26 @@ impl Side {
 
 /// A client that trusts any server, as this is not about servers.
 pub(crate) fn client(leaf: Option<&Leaf>, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+    counting_client(leaf, version).0
+}
+
+/// With the number of full handshakes: a resumed one shows no server certificate.
+pub(crate) fn counting_client(
+    leaf: Option<&Leaf>,
+    version: &'static SupportedProtocolVersion,
+) -> (Arc<ClientConfig>, Arc<AtomicUsize>) {
+    let full = Arc::<AtomicUsize>::default();
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[version])
         .expect("a version")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone))
+        .with_custom_certificate_verifier(Arc::new(Anyone(full.clone())))
         .with_no_client_auth();
     if let Some(leaf) = leaf {
         config.client_auth_cert_resolver = resolver(leaf.chain(), leaf);
     }
     config.resumption = Resumption::in_memory_sessions(8);
-    Arc::new(config)
+    (Arc::new(config), full)
 }
 
 /// Shows a chain and signs with a key, without looking whether they fit, or whether the certificate is to rustls's taste.
@@ -79,7 +91,15 @@ pub(crate) struct Failed {
 /// A handshake in memory: the server's end.
 pub(crate) fn connect(side: &Side, client: &Arc<ClientConfig>) -> Result<ServerConnection, Box<Failed>> {
     let name = ServerName::try_from("localhost").expect("a name");
-    let mut client = ClientConnection::new(client.clone(), name).expect("a client");
+    let client = ClientConnection::new(client.clone(), name).expect("a client");
+    shake(side, client).map(|(server, _)| server)
+}
+
+/// A handshake of this client: both ends.
+pub(crate) fn shake(
+    side: &Side,
+    mut client: ClientConnection,
+) -> Result<(ServerConnection, ClientConnection), Box<Failed>> {
     let mut server = ServerConnection::new(side.config.clone()).expect("a server");
     let mut failed = None;
     for _ in 0..10 {
@@ -109,11 +129,11 @@ pub(crate) fn connect(side: &Side, client: &Arc<ClientConfig>) -> Result<ServerC
         }
     }
     assert!(!server.is_handshaking() && !client.is_handshaking(), "the handshake does not end");
-    Ok(server)
+    Ok((server, client))
 }
 
 #[derive(Debug)]
-struct Anyone;
+struct Anyone(Arc<AtomicUsize>);
 
 impl ServerCertVerifier for Anyone {
     fn verify_server_cert(
@@ -124,6 +144,7 @@ impl ServerCertVerifier for Anyone {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        self.0.fetch_add(1, Ordering::SeqCst);
         Ok(ServerCertVerified::assertion())
     }
 
