@@ -80,6 +80,8 @@ pub(crate) struct Limits {
     pub(crate) mailbox: Counter,
     pub(crate) descriptors: Counter,
     pub(crate) filters: Counter,
+    /// Times that a client was not read for a while.
+    pub(crate) publish_rate: Counter,
     pub(crate) retained: Counter,
     /// Messages for a client that is away.
     pub(crate) queued: Counter,
@@ -219,6 +221,7 @@ impl Limits {
             mailbox: limits.of("mailbox"),
             descriptors: limits.of("descriptors"),
             filters: limits.of("filters"),
+            publish_rate: limits.of("publish_rate"),
             retained: limits.of("retained"),
             queued: limits.of("queued"),
             sessions: limits.of("sessions"),

@@ -9,6 +9,7 @@ use revoq_credentials::{
     Affected, Cause, Fingerprint, Millis, NodeId, Principal, StaleNew, State, Verdict, View,
 };
 use revoq_lease::{Freshness, Permitted};
+use revoq_mqtt::ReasonCode;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
@@ -77,10 +78,7 @@ impl Node {
         let session_config = revoq_session::Config {
             packet_size_max: limits.packet_size_max,
             connect_timeout_ms: duration_millis(limits.connect_timeout),
-            session_expiry_s_max: limits.session_expiry_s_max,
-            queue_max: limits.queue_messages_max,
-            queue_bytes_max: limits.queue_bytes_max,
-            ..revoq_session::Config::default()
+            ..limits.session.clone()
         };
         let algorithms = crate::tls::provider().signature_verification_algorithms;
         Node {
@@ -115,6 +113,14 @@ impl Node {
             Permitted::Fresh => true,
             Permitted::Stale => self.view.load().settings().stale_new == StaleNew::Serve,
             Permitted::Never | Permitted::Lapsed => false,
+        }
+    }
+
+    /// What a client is told whose gate was shut. Where there is another server, a node that ends names it.
+    pub(crate) fn reason_code(&self, why: Shut) -> ReasonCode {
+        match why {
+            Shut::Draining if self.session_config.server_reference.is_some() => ReasonCode::UseAnotherServer,
+            why => why.reason_code(),
         }
     }
 

@@ -3,396 +3,157 @@
 use std::path::PathBuf;
 
 use revoq_credentials::NodeName;
+use revoq_proto::token::JoinToken;
 
-use super::values::{
-    addresses, duration, expiry, list, listen, one_address, origins, parse, path, paths, positive, truth,
-    url_path, within,
-};
+use super::limits::LIMITS;
+use super::values::{addresses, list, listen, one_address, origins, parse, path, paths, truth, url_path};
 use super::{Config, IdentityFiles};
 
 /// One key and how its text is read.
 pub(super) struct Key {
     pub(super) name: &'static str,
-    pub(super) flag: &'static str,
-    pub(super) variable: &'static str,
     pub(super) help: &'static str,
     /// Never shown.
     pub(super) secret: bool,
     pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
 }
 
-macro_rules! key {
-    ($name:literal, $flag:literal, $variable:literal, $help:literal, $set:expr) => {
-        Key { name: $name, flag: $flag, variable: $variable, help: $help, secret: false, set: $set }
-    };
+impl Key {
+    /// On the command line, without its dashes.
+    pub(super) fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// In the environment.
+    pub(super) fn variable(&self) -> String {
+        format!("REVOQ_BROKER_{}", self.name.to_uppercase())
+    }
 }
 
 /// All keys, in the order of `--help`.
-pub(super) const KEYS: &[Key] = &[
-    key!("name", "name", "REVOQ_BROKER_NAME", "Name of the node [default: the host's name]", |c, v| {
-        c.name = parse::<NodeName>(v)?.to_string();
-        Ok(())
-    }),
-    key!(
-        "control_plane",
-        "control-plane",
-        "REVOQ_BROKER_CONTROL_PLANE",
-        "Replicas, host:port, separated by commas",
-        |c, v| {
-            c.control_plane = addresses(v)?;
-            Ok(())
+pub(super) fn keys() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(LIMITS)
+}
+
+/// A field of the configuration with the name of the key, and what reads its text.
+macro_rules! key {
+    ($name:ident, $read:expr, $help:literal) => {
+        Key {
+            name: stringify!($name),
+            help: $help,
+            secret: false,
+            set: |config, text| {
+                config.$name = $read(text)?;
+                Ok(())
+            },
         }
-    ),
+    };
+}
+
+const KEYS: &[Key] = &[
+    key!(name, node_name, "Name of the node [default: the host's name]"),
+    key!(control_plane, addresses, "Replicas, host:port, separated by commas"),
     Key {
         name: "join_token",
-        flag: "join-token",
-        variable: "REVOQ_BROKER_JOIN_TOKEN",
         help: "Token of `revoqctl cluster join` (better from the environment or a file)",
         secret: true,
-        set: |c, v| {
-            parse::<revoq_proto::token::JoinToken>(v)?;
-            c.join_token = Some(v.trim().to_owned());
+        set: |config, text| {
+            config.join_token = Some(token(text)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "join_token_file",
+        help: "File that holds the token",
+        secret: false,
+        set: |config, file| {
+            if config.join_token.is_some() {
+                return Err("join_token is given as well: give one of the two".to_owned());
+            }
+            let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+            config.join_token = Some(token(&text)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "identity_node",
+        help: "Instead of a token: number of the node",
+        secret: false,
+        set: |config, text| {
+            identity(config).node = parse(text)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "identity_certificate",
+        help: "... its certificate, PEM",
+        secret: false,
+        set: |config, text| {
+            identity(config).certificate = path(text)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "identity_key",
+        help: "... its key, PEM",
+        secret: false,
+        set: |config, text| {
+            identity(config).key = path(text)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "identity_authority",
+        help: "... the cluster authority, PEM",
+        secret: false,
+        set: |config, text| {
+            identity(config).authority = path(text)?;
             Ok(())
         },
     },
     key!(
-        "join_token_file",
-        "join-token-file",
-        "REVOQ_BROKER_JOIN_TOKEN_FILE",
-        "File that holds the token",
-        |c, v| {
-            if c.join_token.is_some() {
-                return Err("join_token is given as well: give one of the two".to_owned());
-            }
-            let text = std::fs::read_to_string(v).map_err(|error| error.to_string())?;
-            parse::<revoq_proto::token::JoinToken>(&text)?;
-            c.join_token = Some(text.trim().to_owned());
-            Ok(())
-        }
+        tls_listen,
+        listen,
+        "MQTT over TLS: address:port, several separated by commas, or off [default: 0.0.0.0:8883]"
     ),
+    key!(tcp_listen, listen, "MQTT over TCP, likewise [default: off]"),
+    key!(ws_listen, listen, "MQTT over WebSocket, likewise [default: off]"),
+    key!(wss_listen, listen, "MQTT over WebSocket and TLS, likewise [default: off]"),
+    key!(quic_listen, listen, "MQTT over QUIC, UDP, likewise [default: off]"),
+    key!(ws_path, url_path, "Path of WebSockets [default: /mqtt]"),
+    key!(ws_origins, origins, "Values of Origin that WebSockets take, separated by commas [default: all]"),
     key!(
-        "identity_node",
-        "identity-node",
-        "REVOQ_BROKER_IDENTITY_NODE",
-        "Instead of a token: number of the node",
-        |c, v| {
-            identity(c).node = parse(v)?;
-            Ok(())
-        }
+        proxy_protocol,
+        truth,
+        "Whether connections begin with a PROXY header, true or false [default: false]"
     ),
+    key!(http_listen, one_address, "Health and metrics, address:port or off [default: 0.0.0.0:7480]"),
     key!(
-        "identity_certificate",
-        "identity-certificate",
-        "REVOQ_BROKER_IDENTITY_CERTIFICATE",
-        "... its certificate, PEM",
-        |c, v| {
-            identity(c).certificate = path(v)?;
-            Ok(())
-        }
+        tls_certificate,
+        paths,
+        "Server certificates, PEM, one for each name, separated by commas [default: issued by the control plane]"
     ),
-    key!("identity_key", "identity-key", "REVOQ_BROKER_IDENTITY_KEY", "... its key, PEM", |c, v| {
-        identity(c).key = path(v)?;
-        Ok(())
-    }),
+    key!(tls_key, paths, "Their keys, PEM, in the same order"),
     key!(
-        "identity_authority",
-        "identity-authority",
-        "REVOQ_BROKER_IDENTITY_AUTHORITY",
-        "... the cluster authority, PEM",
-        |c, v| {
-            identity(c).authority = path(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "tls_listen",
-        "tls-listen",
-        "REVOQ_BROKER_TLS_LISTEN",
-        "MQTT over TLS: address:port, several separated by commas, or off [default: 0.0.0.0:8883]",
-        |c, v| {
-            c.tls_listen = listen(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "tcp_listen",
-        "tcp-listen",
-        "REVOQ_BROKER_TCP_LISTEN",
-        "MQTT over TCP, likewise [default: off]",
-        |c, v| {
-            c.tcp_listen = listen(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "ws_listen",
-        "ws-listen",
-        "REVOQ_BROKER_WS_LISTEN",
-        "MQTT over WebSocket, likewise [default: off]",
-        |c, v| {
-            c.ws_listen = listen(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "wss_listen",
-        "wss-listen",
-        "REVOQ_BROKER_WSS_LISTEN",
-        "MQTT over WebSocket and TLS, likewise [default: off]",
-        |c, v| {
-            c.wss_listen = listen(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "quic_listen",
-        "quic-listen",
-        "REVOQ_BROKER_QUIC_LISTEN",
-        "MQTT over QUIC, UDP, likewise [default: off]",
-        |c, v| {
-            c.quic_listen = listen(v)?;
-            Ok(())
-        }
-    ),
-    key!("ws_path", "ws-path", "REVOQ_BROKER_WS_PATH", "Path of WebSockets [default: /mqtt]", |c, v| {
-        c.ws_path = url_path(v)?;
-        Ok(())
-    }),
-    key!(
-        "ws_origins",
-        "ws-origins",
-        "REVOQ_BROKER_WS_ORIGINS",
-        "Values of Origin that WebSockets take, separated by commas [default: all]",
-        |c, v| {
-            c.ws_origins = origins(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "proxy_protocol",
-        "proxy-protocol",
-        "REVOQ_BROKER_PROXY_PROTOCOL",
-        "Whether connections begin with a PROXY header, true or false [default: false]",
-        |c, v| {
-            c.proxy_protocol = truth(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "http_listen",
-        "http-listen",
-        "REVOQ_BROKER_HTTP_LISTEN",
-        "Health and metrics, address:port or off [default: 0.0.0.0:7480]",
-        |c, v| {
-            c.http_listen = one_address(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "tls_certificate",
-        "tls-certificate",
-        "REVOQ_BROKER_TLS_CERTIFICATE",
-        "Server certificates, PEM, one for each name, separated by commas [default: issued by the control plane]",
-        |c, v| {
-            c.tls_certificate = paths(v)?;
-            Ok(())
-        }
-    ),
-    key!("tls_key", "tls-key", "REVOQ_BROKER_TLS_KEY", "Their keys, PEM, in the same order", |c, v| {
-        c.tls_key = paths(v)?;
-        Ok(())
-    }),
-    key!(
-        "tls_names",
-        "tls-names",
-        "REVOQ_BROKER_TLS_NAMES",
-        "DNS names and IP addresses of the issued server certificate, separated by commas",
-        |c, v| {
-            c.tls_names = list(v);
-            Ok(())
-        }
-    ),
-    key!(
-        "connections_max",
-        "connections-max",
-        "REVOQ_BROKER_CONNECTIONS_MAX",
-        "Connections of all kinds",
-        |c, v| {
-            c.limits.connections_max = positive(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "connections_per_address_max",
-        "connections-per-address-max",
-        "REVOQ_BROKER_CONNECTIONS_PER_ADDRESS_MAX",
-        "Connections from one address; 0: no limit",
-        |c, v| {
-            c.limits.connections_per_address_max = parse(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "handshakes_max",
-        "handshakes-max",
-        "REVOQ_BROKER_HANDSHAKES_MAX",
-        "TLS handshakes at a time",
-        |c, v| {
-            c.limits.handshakes_max = positive(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "handshake_timeout",
-        "handshake-timeout",
-        "REVOQ_BROKER_HANDSHAKE_TIMEOUT",
-        "From accept to the end of the TLS handshake, such as 10s",
-        |c, v| {
-            c.limits.handshake_timeout = duration(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "connect_timeout",
-        "connect-timeout",
-        "REVOQ_BROKER_CONNECT_TIMEOUT",
-        "From there to CONNECT, such as 10s",
-        |c, v| {
-            c.limits.connect_timeout = duration(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "packet_size_max",
-        "packet-size-max",
-        "REVOQ_BROKER_PACKET_SIZE_MAX",
-        "Bytes of one MQTT packet",
-        |c, v| {
-            c.limits.packet_size_max = within(v, 256, 268_435_460)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "mailbox_messages_max",
-        "mailbox-messages-max",
-        "REVOQ_BROKER_MAILBOX_MESSAGES_MAX",
-        "Messages that wait for one client",
-        |c, v| {
-            c.limits.mailbox_messages_max = positive(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "mailbox_bytes_max",
-        "mailbox-bytes-max",
-        "REVOQ_BROKER_MAILBOX_BYTES_MAX",
-        "Bytes of messages that wait for one client",
-        |c, v| {
-            c.limits.mailbox_bytes_max = positive(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "session_expiry_max",
-        "session-expiry-max",
-        "REVOQ_BROKER_SESSION_EXPIRY_MAX",
-        "For how long a session outlives its connection at most, such as 7d; 0: not at all; never: for ever",
-        |c, v| {
-            c.limits.session_expiry_s_max = expiry(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "sessions_away_max",
-        "sessions-away-max",
-        "REVOQ_BROKER_SESSIONS_AWAY_MAX",
-        "Sessions of clients that are away",
-        |c, v| {
-            c.limits.sessions_away_max = positive(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "queue_messages_max",
-        "queue-messages-max",
-        "REVOQ_BROKER_QUEUE_MESSAGES_MAX",
-        "Messages that wait in one session",
-        |c, v| {
-            c.limits.queue_messages_max = positive(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "queue_bytes_max",
-        "queue-bytes-max",
-        "REVOQ_BROKER_QUEUE_BYTES_MAX",
-        "Bytes of messages that wait in one session",
-        |c, v| {
-            c.limits.queue_bytes_max = positive(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "queued_bytes_max",
-        "queued-bytes-max",
-        "REVOQ_BROKER_QUEUED_BYTES_MAX",
-        "Bytes of messages that wait for all clients that are away",
-        |c, v| {
-            c.limits.queued_bytes_max = positive(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "retained_messages_max",
-        "retained-messages-max",
-        "REVOQ_BROKER_RETAINED_MESSAGES_MAX",
-        "Retained messages of one tenant",
-        |c, v| {
-            c.limits.retained_messages_max = positive(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "retained_bytes_max",
-        "retained-bytes-max",
-        "REVOQ_BROKER_RETAINED_BYTES_MAX",
-        "Bytes of retained messages of one tenant",
-        |c, v| {
-            c.limits.retained_bytes_max = positive(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "lookups_max",
-        "lookups-max",
-        "REVOQ_BROKER_LOOKUPS_MAX",
-        "Look-ups of certificates at a time",
-        |c, v| {
-            c.limits.lookups_max = positive(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "lookups_cached_max",
-        "lookups-cached-max",
-        "REVOQ_BROKER_LOOKUPS_CACHED_MAX",
-        "Results of look-ups that are kept",
-        |c, v| {
-            c.limits.lookups_cached_max = positive(v)?;
-            Ok(())
-        }
-    ),
-    key!(
-        "identities_cached_max",
-        "identities-cached-max",
-        "REVOQ_BROKER_IDENTITIES_CACHED_MAX",
-        "Verified leaves that are kept",
-        |c, v| {
-            c.limits.identities_cached_max = positive(v)?;
-            Ok(())
-        }
+        tls_names,
+        names,
+        "DNS names and IP addresses of the issued server certificate, separated by commas"
     ),
 ];
+
+fn node_name(text: &str) -> Result<String, String> {
+    Ok(parse::<NodeName>(text)?.to_string())
+}
+
+fn token(text: &str) -> Result<String, String> {
+    parse::<JoinToken>(text)?;
+    Ok(text.trim().to_owned())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as every reader of a value")]
+fn names(text: &str) -> Result<Vec<String>, String> {
+    Ok(list(text))
+}
 
 fn identity(config: &mut Config) -> &mut IdentityFiles {
     config.identity.get_or_insert_with(|| IdentityFiles {

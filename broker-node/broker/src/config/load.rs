@@ -7,7 +7,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use revoq_credentials::NodeName;
 
-use super::keys::{KEYS, Key};
+use super::keys::{Key, keys};
 use super::values::flatten;
 use super::{Config, tables};
 use crate::Error;
@@ -26,7 +26,7 @@ where
     if let Some(path) = matches.get_one::<PathBuf>("config") {
         read_file(&mut config, path)?;
     }
-    for key in KEYS {
+    for key in keys() {
         set_given(&mut config, key, &matches)?;
     }
     if config.name.is_empty() {
@@ -44,10 +44,11 @@ fn command() -> Command {
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
         .help("Configuration file, TOML");
-    let keys = KEYS.iter().map(|key| {
+    // The command is made once in the life of a process.
+    let keys = keys().map(|key| {
         Arg::new(key.name)
-            .long(key.flag)
-            .env(key.variable)
+            .long(&*key.flag().leak())
+            .env(&*key.variable().leak())
             .hide_env_values(true)
             .value_name("VALUE")
             .help(key.help)
@@ -63,8 +64,8 @@ fn command() -> Command {
 fn set_given(config: &mut Config, key: &Key, matches: &ArgMatches) -> Result<(), Error> {
     let Some(value) = matches.get_one::<String>(key.name) else { return Ok(()) };
     let (origin, name) = match matches.value_source(key.name) {
-        Some(ValueSource::EnvVariable) => ("environment", key.variable.to_owned()),
-        _ => ("command line", format!("--{}", key.flag)),
+        Some(ValueSource::EnvVariable) => ("environment", key.variable()),
+        _ => ("command line", format!("--{}", key.flag())),
     };
     set(config, key, value, origin, &name)
 }
@@ -97,8 +98,8 @@ fn read_file(config: &mut Config, path: &Path) -> Result<(), Error> {
         config.tls_listen.clear();
     }
     for (name, value) in table.iter().filter(|(name, _)| *name != LISTENERS) {
-        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-            let known: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+        let Some(key) = keys().find(|key| key.name == name) else {
+            let known: Vec<_> = keys().map(|key| key.name).collect();
             return Err(wrong(format!(
                 "unknown key {name}; known are: {}, and tables [[{LISTENERS}]]",
                 known.join(", ")

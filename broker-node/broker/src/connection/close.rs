@@ -45,7 +45,7 @@ impl Connection {
         if !is_half {
             self.session.put_back(unwritten);
         }
-        self.session.handle_cut(clock::tick(clock::now()), why.reason_code());
+        self.session.handle_cut(clock::tick(clock::now()), self.node.reason_code(why));
         if is_half {
             self.session.write_buffer().clear();
         }

@@ -48,6 +48,7 @@ impl Connection {
             metrics.expired.inc_by(lost.dropped_expired);
             metrics.oversized.inc_by(lost.dropped_too_large);
             metrics.limits.filters.inc_by(lost.filters_refused);
+            metrics.limits.publish_rate.inc_by(lost.paused);
         }
     }
 

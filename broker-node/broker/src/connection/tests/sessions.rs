@@ -150,7 +150,8 @@ async fn a_session_that_begins_anew_releases_the_will_of_the_one_before() {
 
 #[tokio::test]
 async fn limits_of_sessions_that_wait() {
-    let limits = Limits { sessions_away_max: 1, queue_messages_max: 2, ..Limits::default() };
+    let session = revoq_session::Config { queue_max: 2, ..Limits::default().session };
+    let limits = Limits { sessions_away_max: 1, session, ..Limits::default() };
     let bench = bench_with(Limits { queued_bytes_max: 1_000, ..limits });
     let (mut one, _) = bench.tcp_with("one", LASTING).await;
     one.subscribe("t").await;
