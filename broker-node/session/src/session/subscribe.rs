@@ -125,8 +125,7 @@ impl Connected {
 
     /// What speaks against a filter without asking anybody.
     fn objection(&self, filter: &TopicFilter, config: &Config) -> Option<ReasonCode> {
-        let shared = filter.share().is_some() || filter.queue().is_some();
-        if shared && !config.shared_subscription_available {
+        if filter.is_shared() && !config.shared_subscription_available {
             return Some(ReasonCode::SharedSubscriptionsNotSupported);
         }
         if filter.levels().count() > config.topic_levels_max {
