@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use revoq_credentials::TenantName;
 use revoq_mqtt::TopicFilter;
-use revoq_routing::{Shared, Table};
+use revoq_routing::{Draw, Shared, Strategy, Table};
 use revoq_session::{Delivery, Message, SubscriptionTerms};
 use slab::Slab;
 
@@ -23,18 +23,25 @@ thread_local! {
 }
 
 /// The spaces of all tenants.
-#[derive(Default)]
 pub(crate) struct Router {
     spaces: RwLock<HashMap<TenantName, Arc<Space>>>,
+    /// Of all shared subscriptions.
+    strategy: Strategy,
 }
 
 impl Router {
+    /// Without any tenant yet.
+    pub(crate) fn new(strategy: Strategy) -> Router {
+        Router { spaces: RwLock::default(), strategy }
+    }
+
     /// The topics of one tenant. There are as many as tenants that had a client.
     pub(crate) fn space(&self, tenant: &TenantName) -> Arc<Space> {
         if let Some(space) = self.spaces.read().get(tenant) {
             return space.clone();
         }
-        self.spaces.write().entry(tenant.clone()).or_default().clone()
+        let mut spaces = self.spaces.write();
+        spaces.entry(tenant.clone()).or_insert_with(|| Arc::new(Space::new(self.strategy))).clone()
     }
 
     /// Retained messages of all tenants, and their bytes.
@@ -48,10 +55,18 @@ impl Router {
 }
 
 /// Who subscribes to what in one tenant.
-#[derive(Default)]
 pub(crate) struct Space {
     inner: RwLock<Inner>,
     pub(crate) retained: Store,
+}
+
+/// Who publishes.
+#[derive(Clone, Copy)]
+pub(crate) struct Publisher {
+    /// Its place, if it subscribes to anything.
+    pub(crate) target: Option<usize>,
+    /// [`Draw::publisher`].
+    pub(crate) key: u64,
 }
 
 #[derive(Default)]
@@ -63,6 +78,11 @@ struct Inner {
 }
 
 impl Space {
+    fn new(strategy: Strategy) -> Space {
+        let inner = Inner { shared: Shared::new(strategy), ..Inner::default() };
+        Space { inner: RwLock::new(inner), retained: Store::default() }
+    }
+
     /// A place for a connection that subscribes for the first time.
     pub(crate) fn enter(&self, entry: &Arc<Entry>) -> usize {
         self.inner.write().targets.insert(entry.clone())
@@ -71,7 +91,7 @@ impl Space {
     /// True if the filter is new for this target.
     pub(crate) fn subscribe(&self, filter: &TopicFilter, target: usize, terms: SubscriptionTerms) -> bool {
         let mut inner = self.inner.write();
-        if is_shared(filter) {
+        if filter.is_shared() {
             inner.shared.subscribe(filter, target, terms).is_none()
         } else {
             inner.table.subscribe(filter, target, terms).is_none()
@@ -97,7 +117,7 @@ impl Space {
     pub(crate) fn publish(
         &self,
         message: &Arc<Message>,
-        from: Option<usize>,
+        from: Publisher,
         limits: &Limits,
         metrics: &Metrics,
     ) -> bool {
@@ -115,12 +135,12 @@ impl Space {
             let mut delivered = 0;
             for of_one in matches.chunk_by(|a, b| a.0 == b.0) {
                 let target = of_one[0].0;
-                let Some(delivery) = merge(message, of_one, from == Some(target)) else { continue };
+                let Some(delivery) = merge(message, of_one, from.target == Some(target)) else { continue };
                 if let Some(entry) = inner.targets.get(target) {
                     delivered += u64::from(post(entry, delivery, limits, metrics));
                 }
             }
-            delivered += inner.publish_shared(message, limits, metrics);
+            delivered += inner.publish_shared(message, from, limits, metrics);
             metrics.delivered.inc_by(delivered);
             delivered > 0
         })
@@ -136,34 +156,32 @@ impl Space {
 
 impl Inner {
     fn unsubscribe(&mut self, filter: &TopicFilter, target: usize) -> bool {
-        if is_shared(filter) {
+        if filter.is_shared() {
             self.shared.unsubscribe(filter, target)
         } else {
             self.table.unsubscribe(filter, target)
         }
     }
 
-    /// One copy for each group: to the member whose turn it is, or to the next that has room. How many took one.
-    fn publish_shared(&self, message: &Arc<Message>, limits: &Limits, metrics: &Metrics) -> u64 {
-        let mut delivered = 0;
+    /// One copy for each group: to the member that the strategy chose, or to the next that has room. How many took one.
+    fn publish_shared(
+        &self,
+        message: &Arc<Message>,
+        from: Publisher,
+        limits: &Limits,
+        metrics: &Metrics,
+    ) -> u64 {
         if self.shared.is_empty() {
-            return delivered;
+            return 0;
         }
-        self.shared.matches(message.topic(), |mut members| {
-            let taken = members.any(|(target, terms)| {
-                let delivery = Delivery::new(message, terms, false);
-                let entry = self.targets.get(*target);
-                entry.zip(delivery).is_some_and(|(entry, delivery)| post(entry, delivery, limits, metrics))
-            });
-            delivered += u64::from(taken);
+        let draw = Draw { publisher: from.key, random: rand::random() };
+        let taken = self.shared.offer(message.topic(), draw, |target, terms| {
+            let delivery = Delivery::new(message, terms, false);
+            let entry = self.targets.get(target);
+            entry.zip(delivery).is_some_and(|(entry, delivery)| post(entry, delivery, limits, metrics))
         });
-        delivered
+        taken as u64
     }
-}
-
-/// Whether a filter is a shared subscription.
-pub(crate) fn is_shared(filter: &TopicFilter) -> bool {
-    filter.share().is_some() || filter.queue().is_some()
 }
 
 fn merge(message: &Arc<Message>, terms: &[(usize, SubscriptionTerms)], own: bool) -> Option<Delivery> {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use revoq_credentials::NodeName;
+use revoq_routing::Strategy;
 
 use super::{Config, IdentityFiles};
 
@@ -155,6 +156,16 @@ pub(super) const KEYS: &[Key] = &[
         "DNS names and IP addresses of the issued server certificate, separated by commas",
         |c, v| {
             c.tls_names = list(v);
+            Ok(())
+        }
+    ),
+    key!(
+        "shared_strategy",
+        "shared-strategy",
+        "REVOQ_BROKER_SHARED_STRATEGY",
+        "Who of a shared subscription gets a message [default: round_robin]",
+        |c, v| {
+            c.shared_strategy = strategy(v)?;
             Ok(())
         }
     ),
@@ -311,6 +322,11 @@ fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
         return Ok(None);
     }
     parse(text).map(Some).map_err(|_| "expected address:port, such as 0.0.0.0:8883, or off".to_owned())
+}
+
+fn strategy(text: &str) -> Result<Strategy, String> {
+    let names = || Strategy::ALL.map(Strategy::name).join(", ");
+    Strategy::named(text.trim()).ok_or_else(|| format!("expected one of {}", names()))
 }
 
 fn path(text: &str) -> Result<PathBuf, String> {

@@ -9,6 +9,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use revoq_routing::Strategy;
+
 use crate::Error;
 
 /// The configuration of a broker node.
@@ -34,6 +36,8 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     /// DNS names and IP addresses of the certificate that the control plane issues. Default: the node's name.
     pub tls_names: Vec<String>,
+    /// How shared subscriptions choose the member that gets a message.
+    pub shared_strategy: Strategy,
     /// What peers may use.
     pub limits: Limits,
 }
@@ -117,6 +121,7 @@ impl Default for Config {
             tls_certificate: None,
             tls_key: None,
             tls_names: Vec::new(),
+            shared_strategy: Strategy::default(),
             limits: Limits::default(),
         }
     }

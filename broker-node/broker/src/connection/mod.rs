@@ -133,8 +133,10 @@ impl Connection {
         match admit(&self.node, &arrival, request).await {
             Ok((registered, admission)) => {
                 self.node.metrics.admitted.inc();
-                let space = self.node.router.space(&registered.entry().principal.tenant);
-                self.attached = Some(Attached { registered, subscriptions: Subscriptions::new(space) });
+                let entry = registered.entry();
+                let space = self.node.router.space(&entry.principal.tenant);
+                let subscriptions = Subscriptions::new(space, &entry.client_id);
+                self.attached = Some(Attached { registered, subscriptions });
                 admission
             }
             Err(refused) => {
