@@ -122,7 +122,7 @@ async fn claim(
         Before::Ended(away) => away.end(node),
         Before::Nothing => {}
     }
-    Ok((Subscriptions::new(node.router.space(&entry.principal.tenant)), None))
+    Ok((Subscriptions::new(node.router.space(&entry.principal.tenant), &entry.client_id), None))
 }
 
 fn check_age(node: &Node, now: Now) -> Result<(), Refused> {

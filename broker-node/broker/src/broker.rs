@@ -66,6 +66,7 @@ impl Broker {
             id: member.node,
             name: config.name.clone(),
             limits: config.limits.clone(),
+            shared_strategy: config.shared_strategy,
             lookups: LookUps::new(channel.clone(), &config.limits),
             certificate,
         }));

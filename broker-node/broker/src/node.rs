@@ -10,6 +10,7 @@ use revoq_credentials::{
 };
 use revoq_lease::{Freshness, Permitted};
 use revoq_mqtt::ReasonCode;
+use revoq_routing::Strategy;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
@@ -68,13 +69,14 @@ pub(crate) struct Parts {
     pub(crate) id: NodeId,
     pub(crate) name: String,
     pub(crate) limits: Limits,
+    pub(crate) shared_strategy: Strategy,
     pub(crate) lookups: LookUps,
     pub(crate) certificate: Option<Arc<ServerCertificate>>,
 }
 
 impl Node {
     pub(crate) fn new(parts: Parts) -> Node {
-        let Parts { id, name, limits, lookups, certificate } = parts;
+        let Parts { id, name, limits, shared_strategy, lookups, certificate } = parts;
         let session_config = revoq_session::Config {
             packet_size_max: limits.packet_size_max,
             connect_timeout_ms: duration_millis(limits.connect_timeout),
@@ -89,7 +91,7 @@ impl Node {
             freshness: Freshness::default(),
             registry: Registry::new(),
             sessions: Box::new(MemoryStore::new(limits.sessions_away_max)),
-            router: Router::default(),
+            router: Router::new(shared_strategy),
             trust: Arc::new(Trust::new(algorithms, limits.identities_cached_max)),
             tickets: Arc::default(),
             certificate,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::{Mutex, RwLock};
 use revoq_credentials::TenantName;
 use revoq_mqtt::{QoS, TopicFilter};
-use revoq_routing::{Shared, Table};
+use revoq_routing::{Draw, Shared, Strategy, Table};
 use revoq_session::{Delivery, Message, SessionState, SubscriptionTerms};
 use slab::Slab;
 
@@ -24,19 +24,25 @@ thread_local! {
 }
 
 /// The spaces of all tenants.
-#[derive(Default)]
 pub(crate) struct Router {
     spaces: RwLock<HashMap<TenantName, Arc<Space>>>,
     queued: Arc<AtomicUsize>,
+    /// Of all shared subscriptions.
+    strategy: Strategy,
 }
 
 impl Router {
+    /// Without any tenant yet.
+    pub(crate) fn new(strategy: Strategy) -> Router {
+        Router { spaces: RwLock::default(), queued: Arc::default(), strategy }
+    }
+
     /// The topics of one tenant. There are as many as tenants that had a client.
     pub(crate) fn space(&self, tenant: &TenantName) -> Arc<Space> {
         if let Some(space) = self.spaces.read().get(tenant) {
             return space.clone();
         }
-        let new = || Arc::new(Space { queued: self.queued.clone(), ..Space::default() });
+        let new = || Arc::new(Space::new(self.strategy, self.queued.clone()));
         self.spaces.write().entry(tenant.clone()).or_insert_with(new).clone()
     }
 
@@ -56,12 +62,20 @@ impl Router {
 }
 
 /// Who subscribes to what in one tenant.
-#[derive(Default)]
 pub(crate) struct Space {
     inner: RwLock<Inner>,
     pub(crate) retained: Store,
     /// Of all spaces: [`Router::queued`].
     queued: Arc<AtomicUsize>,
+}
+
+/// Who publishes.
+#[derive(Clone, Copy)]
+pub(crate) struct Publisher {
+    /// Its place, if it subscribes to anything.
+    pub(crate) target: Option<usize>,
+    /// [`Draw::publisher`].
+    pub(crate) key: u64,
 }
 
 #[derive(Default)]
@@ -79,6 +93,11 @@ enum Target {
 }
 
 impl Space {
+    fn new(strategy: Strategy, queued: Arc<AtomicUsize>) -> Space {
+        let inner = Inner { shared: Shared::new(strategy), ..Inner::default() };
+        Space { inner: RwLock::new(inner), retained: Store::default(), queued }
+    }
+
     /// A place for a connection that subscribes for the first time.
     pub(crate) fn enter(&self, entry: &Arc<Entry>) -> usize {
         self.inner.write().targets.insert(Target::Here(entry.clone()))
@@ -118,7 +137,7 @@ impl Space {
     /// True if the filter is new for this target.
     pub(crate) fn subscribe(&self, filter: &TopicFilter, target: usize, terms: SubscriptionTerms) -> bool {
         let mut inner = self.inner.write();
-        if is_shared(filter) {
+        if filter.is_shared() {
             inner.shared.subscribe(filter, target, terms).is_none()
         } else {
             inner.table.subscribe(filter, target, terms).is_none()
@@ -143,7 +162,7 @@ impl Space {
 
     /// Hands a message to every mailbox that wants it, one copy each. When this returns, local queues have it. False
     /// if nobody wants it.
-    pub(crate) fn publish(&self, message: &Arc<Message>, from: Option<usize>, node: &Node) -> bool {
+    pub(crate) fn publish(&self, message: &Arc<Message>, from: Publisher, node: &Node) -> bool {
         let metrics = &node.metrics;
         metrics.published.inc();
         if message.retain() {
@@ -159,35 +178,30 @@ impl Space {
             let mut delivered = 0;
             for of_one in matches.chunk_by(|a, b| a.0 == b.0) {
                 let target = of_one[0].0;
-                let Some(delivery) = merge(message, of_one, from == Some(target)) else { continue };
+                let Some(delivery) = merge(message, of_one, from.target == Some(target)) else { continue };
                 if let Some(target) = inner.targets.get(target) {
                     delivered += u64::from(self.post(target, delivery, node));
                 }
             }
-            delivered += self.publish_shared(&inner, message, node);
+            delivered += self.publish_shared(&inner, message, from, node);
             metrics.delivered.inc_by(delivered);
             delivered > 0
         })
     }
 
-    /// One copy for each group: to the member whose turn it is, or to the next that has room; to one that is away only
-    /// where no other takes it. How many took one.
-    fn publish_shared(&self, inner: &Inner, message: &Arc<Message>, node: &Node) -> u64 {
-        let mut delivered = 0;
+    /// One copy for each group: to the member that the strategy chose, or to the next that has room; to one that is away
+    /// only where no other takes it. How many took one.
+    fn publish_shared(&self, inner: &Inner, message: &Arc<Message>, from: Publisher, node: &Node) -> u64 {
         if inner.shared.is_empty() {
-            return delivered;
+            return 0;
         }
-        inner.shared.matches(message.topic(), |members| {
-            let offer = |away: bool| {
-                members.clone().any(|(target, terms)| {
-                    let target = inner.targets.get(*target).filter(|target| target.is_away() == away);
-                    let delivery = Delivery::new(message, terms, false);
-                    target.zip(delivery).is_some_and(|(target, delivery)| self.post(target, delivery, node))
-                })
-            };
-            delivered += u64::from(offer(false) || offer(true));
+        let draw = Draw { publisher: from.key, random: rand::random() };
+        let taken = inner.shared.offer(message.topic(), draw, |target, terms, again| {
+            let target = inner.targets.get(target).filter(|target| target.is_away() == again);
+            let delivery = Delivery::new(message, terms, false);
+            target.zip(delivery).is_some_and(|(target, delivery)| self.post(target, delivery, node))
         });
-        delivered
+        taken as u64
     }
 
     /// True if it is in the mailbox, or waits for a client that is away.
@@ -226,7 +240,7 @@ impl Space {
 
 impl Inner {
     fn unsubscribe(&mut self, filter: &TopicFilter, target: usize) -> bool {
-        if is_shared(filter) {
+        if filter.is_shared() {
             self.shared.unsubscribe(filter, target)
         } else {
             self.table.unsubscribe(filter, target)
@@ -238,11 +252,6 @@ impl Target {
     fn is_away(&self) -> bool {
         matches!(self, Target::Away(_))
     }
-}
-
-/// Whether a filter is a shared subscription.
-pub(crate) fn is_shared(filter: &TopicFilter) -> bool {
-    filter.share().is_some() || filter.queue().is_some()
 }
 
 fn merge(message: &Arc<Message>, terms: &[(usize, SubscriptionTerms)], own: bool) -> Option<Delivery> {

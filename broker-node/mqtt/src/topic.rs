@@ -64,6 +64,13 @@ impl TopicFilter {
         self.0.iter().any(|byte| matches!(byte, b'+' | b'#'))
     }
 
+    /// Whether this is a shared subscription: [`share`](TopicFilter::share) or [`queue`](TopicFilter::queue) names the
+    /// filter behind it.
+    pub fn is_shared(&self) -> bool {
+        let is_queue = self.0.len() > QUEUE.len() && self.0.starts_with(QUEUE);
+        is_queue || self.0.starts_with(SHARE)
+    }
+
     /// The share name and the filter behind it, if this is a shared subscription (MQTT 4.8.2).
     pub fn share(&self) -> Option<(Text, TopicFilter)> {
         let rest = self.0.strip_prefix(SHARE)?;

@@ -33,7 +33,7 @@ impl<T: Copy + Eq + Hash, O> Exact<T, O> {
 
     pub(crate) fn remove(&mut self, filter: &[u8], target: T) -> Option<O> {
         let targets = self.filters.get_mut(filter)?;
-        let options = targets.remove(target)?;
+        let (_, options) = targets.remove(target)?;
         if targets.is_empty() {
             self.filters.remove(filter);
             if self.filters.len() * 4 <= self.filters.capacity() {

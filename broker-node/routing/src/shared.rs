@@ -1,21 +1,21 @@
-//! Shared subscriptions (MQTT 5.0 section 4.8.2): groups, and whose turn it is.
+//! Shared subscriptions (MQTT 5.0 section 4.8.2): groups, and who of each gets a message.
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::iter::Chain;
-use std::slice::Iter;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use revoq_mqtt::{Topic, TopicFilter};
 
 use crate::Table;
+use crate::strategy::{Draw, Strategy, jump, scale, stable_hash};
 use crate::targets::Targets;
 
 /// The members of each shared subscription, with options `O`.
 ///
 /// Filters are whole: `$share/NAME/FILTER`, or `$queue/FILTER` for the group without a name. Each filter is a group of its
-/// own; within it members take turns.
+/// own; one member of it gets a message, by a [`Strategy`] that is the same for all groups.
 pub struct Shared<T, O> {
+    strategy: Strategy,
     table: Table<usize, ()>,
     /// The place of each group, by its whole filter.
     places: HashMap<TopicFilter, usize>,
@@ -24,31 +24,35 @@ pub struct Shared<T, O> {
     free: Vec<usize>,
 }
 
-/// The members of a group, from the one on whose turn it is.
-pub type Turns<'a, T, O> = Chain<Iter<'a, (T, O)>, Iter<'a, (T, O)>>;
-
 struct Group<T, O> {
     members: Targets<T, O>,
-    next: AtomicUsize,
+    /// The member whose turn it is, or that has the group for itself; modulo their number.
+    turn: AtomicUsize,
 }
 
 impl<T, O> Default for Shared<T, O> {
     fn default() -> Shared<T, O> {
-        Shared { table: Table::default(), places: HashMap::new(), groups: Vec::new(), free: Vec::new() }
+        Shared::new(Strategy::default())
     }
 }
 
 impl<T, O> Default for Group<T, O> {
     fn default() -> Group<T, O> {
-        Group { members: Targets::default(), next: AtomicUsize::new(0) }
+        Group { members: Targets::default(), turn: AtomicUsize::new(0) }
     }
 }
 
-impl<T: Copy + Eq + Hash, O: Clone> Shared<T, O> {
-    /// The filter behind `$share/NAME/` or `$queue/`. `None`: it is no shared subscription.
+impl<T, O> Shared<T, O> {
+    /// No group, and how members will be chosen.
     #[must_use]
-    pub fn filter(filter: &TopicFilter) -> Option<TopicFilter> {
-        filter.share().map(|(_, inner)| inner).or_else(|| filter.queue())
+    pub fn new(strategy: Strategy) -> Shared<T, O> {
+        Shared {
+            strategy,
+            table: Table::default(),
+            places: HashMap::new(),
+            groups: Vec::new(),
+            free: Vec::new(),
+        }
     }
 
     /// Groups.
@@ -62,11 +66,13 @@ impl<T: Copy + Eq + Hash, O: Clone> Shared<T, O> {
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
+}
 
+impl<T: Copy + Eq + Hash, O: Clone> Shared<T, O> {
     /// Makes `target` a member; the options that it had as one, if any. Does nothing where `filter` is no shared
     /// subscription.
     pub fn subscribe(&mut self, filter: &TopicFilter, target: T, options: O) -> Option<O> {
-        let inner = Self::filter(filter)?;
+        let inner = inner(filter)?;
         let place = match self.places.get(filter) {
             Some(place) => *place,
             None => {
@@ -79,34 +85,95 @@ impl<T: Copy + Eq + Hash, O: Clone> Shared<T, O> {
                 place
             }
         };
-        self.groups[place].members.insert(target, options)
+        self.groups[place].join(target, options)
     }
 
     /// Whether `target` was a member.
     pub fn unsubscribe(&mut self, filter: &TopicFilter, target: T) -> bool {
         let Some(place) = self.places.get(filter).copied() else { return false };
         let group = &mut self.groups[place];
-        let removed = group.members.remove(target).is_some();
+        let removed = group.leave(target);
         if group.members.is_empty() {
             *group = Group::default();
             self.places.remove(filter);
             self.free.push(place);
-            if let Some(inner) = Self::filter(filter) {
+            if let Some(inner) = inner(filter) {
                 self.table.unsubscribe(&inner, place);
             }
         }
         removed
     }
 
-    /// Calls `each` once for every group that matches `topic`, with its members: the one whose turn it is, and then those
-    /// that may take its place if it cannot.
-    pub fn matches<'a>(&'a self, topic: &Topic, mut each: impl FnMut(Turns<'a, T, O>)) {
+    /// Offers a message to the members of every group that matches `topic`, one by one, until `take` says that a member
+    /// has it: first to the one that the strategy chose. Where nobody takes it, all of a group are asked once more, with true:
+    /// for members that should only have it then. The number of groups in which one has it.
+    pub fn offer(&self, topic: &Topic, draw: Draw, mut take: impl FnMut(T, &O, bool) -> bool) -> usize {
+        let key = match self.strategy {
+            Strategy::RoundRobin | Strategy::LocalFirst | Strategy::Sticky => 0,
+            Strategy::Random => draw.random,
+            Strategy::HashClientId => draw.publisher,
+            Strategy::HashTopic => stable_hash(topic.as_bytes()),
+        };
+        let mut taken = 0;
         self.table.matches(topic, |place, ()| {
-            let group = &self.groups[place];
-            let members = group.members.as_slice();
-            let turn = group.next.fetch_add(1, Ordering::Relaxed) % members.len().max(1);
-            let (before, from) = members.split_at(turn);
-            each(from.iter().chain(before));
+            taken += usize::from(self.groups[place].offer(self.strategy, key, &mut take));
         });
+        taken
     }
+}
+
+impl<T: Copy + Eq + Hash, O> Group<T, O> {
+    fn join(&mut self, target: T, options: O) -> Option<O> {
+        self.settle();
+        self.members.insert(target, options)
+    }
+
+    fn leave(&mut self, target: T) -> bool {
+        self.settle();
+        let last = self.members.as_slice().len() - 1;
+        let Some((at, _)) = self.members.remove(target) else { return false };
+        // The last one has moved to the place of the one that left, and takes its turn along.
+        let turn = self.turn.get_mut();
+        if *turn == last {
+            *turn = if at == last { 0 } else { at };
+        }
+        true
+    }
+
+    /// Whose turn it is must not depend on how many turns there have been, once the number of members changes.
+    fn settle(&mut self) {
+        *self.turn.get_mut() %= self.members.as_slice().len().max(1);
+    }
+
+    /// True if a member has it.
+    fn offer(&self, strategy: Strategy, key: u64, mut take: impl FnMut(T, &O, bool) -> bool) -> bool {
+        let members = self.members.as_slice();
+        let first = match strategy {
+            Strategy::RoundRobin | Strategy::LocalFirst => {
+                self.turn.fetch_add(1, Ordering::Relaxed) % members.len()
+            }
+            Strategy::Sticky => self.turn.load(Ordering::Relaxed) % members.len(),
+            Strategy::Random => scale(key, members.len()),
+            Strategy::HashClientId | Strategy::HashTopic => jump(key, members.len()),
+        };
+        let (before, from) = members.split_at(first);
+        let mut ask =
+            |again| from.iter().chain(before).position(|(target, options)| take(*target, options, again));
+        let passed = ask(false).or_else(|| ask(true));
+        match (strategy, passed) {
+            (_, None) => return false,
+            // The turns of those that were passed over are used up, or the next one would have them all.
+            (Strategy::RoundRobin | Strategy::LocalFirst, Some(passed @ 1..)) => {
+                self.turn.fetch_add(passed, Ordering::Relaxed);
+            }
+            (Strategy::Sticky, Some(passed @ 1..)) => self.turn.store(first + passed, Ordering::Relaxed),
+            _ => {}
+        }
+        true
+    }
+}
+
+/// The filter behind `$share/NAME/` or `$queue/`.
+fn inner(filter: &TopicFilter) -> Option<TopicFilter> {
+    filter.share().map(|(_, inner)| inner).or_else(|| filter.queue())
 }

@@ -51,7 +51,8 @@ impl<T: Copy + Eq + Hash, O> Targets<T, O> {
         None
     }
 
-    pub(crate) fn remove(&mut self, target: T) -> Option<O> {
+    /// The place that it had, which the last one has now, and its options.
+    pub(crate) fn remove(&mut self, target: T) -> Option<(usize, O)> {
         let at = self.position(target)?;
         let (_, options) = self.entries.swap_remove(at);
         if let Some(index) = &mut self.index {
@@ -61,7 +62,7 @@ impl<T: Copy + Eq + Hash, O> Targets<T, O> {
             }
         }
         self.shrink();
-        Some(options)
+        Some((at, options))
     }
 
     fn position(&self, target: T) -> Option<usize> {

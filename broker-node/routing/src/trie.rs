@@ -92,7 +92,7 @@ impl<T: Copy + Eq + Hash, O> Trie<T, O> {
             at = self.node(at).child(step)?;
         }
         let targets = self.nodes[at as usize].targets(multi);
-        let options = targets.remove(target)?;
+        let (_, options) = targets.remove(target)?;
         self.filters -= usize::from(targets.is_empty());
         while self.node(at).is_empty() {
             let Some((parent, step)) = path.pop() else { break };

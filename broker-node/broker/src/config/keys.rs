@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use revoq_credentials::NodeName;
 use revoq_proto::token::JoinToken;
+use revoq_routing::Strategy;
 
 use super::limits::LIMITS;
 use super::values::{addresses, list, listen, one_address, origins, parse, path, paths, truth, url_path};
@@ -139,7 +140,13 @@ const KEYS: &[Key] = &[
         names,
         "DNS names and IP addresses of the issued server certificate, separated by commas"
     ),
+    key!(shared_strategy, strategy, "Who of a shared subscription gets a message [default: round_robin]"),
 ];
+
+fn strategy(text: &str) -> Result<Strategy, String> {
+    let names = || Strategy::ALL.map(Strategy::name).join(", ");
+    Strategy::named(text.trim()).ok_or_else(|| format!("expected one of {}", names()))
+}
 
 fn node_name(text: &str) -> Result<String, String> {
     Ok(parse::<NodeName>(text)?.to_string())

@@ -13,6 +13,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use revoq_routing::Strategy;
+
 use crate::Error;
 pub use listeners::{Listener, ListenerKind};
 
@@ -54,6 +56,8 @@ pub struct Config {
     pub tls_key: Vec<PathBuf>,
     /// DNS names and IP addresses of the certificate that the control plane issues. Default: the node's name.
     pub tls_names: Vec<String>,
+    /// How shared subscriptions choose the member that gets a message.
+    pub shared_strategy: Strategy,
     /// What peers may use.
     pub limits: Limits,
 }
@@ -156,6 +160,7 @@ impl Default for Config {
             tls_certificate: Vec::new(),
             tls_key: Vec::new(),
             tls_names: Vec::new(),
+            shared_strategy: Strategy::default(),
             limits: Limits::default(),
         }
     }

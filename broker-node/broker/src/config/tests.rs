@@ -20,7 +20,7 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 fn flags_win_over_the_file() {
     let text = format!(
         "name = \"from-file\"\ncontrol_plane = [\"a:1\", \"b:2\"]\njoin_token = {:?}\ntcp_listen = \"127.0.0.1:1883\"\n\
-         handshakes_max = 9\nconnect_timeout = \"500ms\"\n",
+         handshakes_max = 9\nconnect_timeout = \"500ms\"\nshared_strategy = \"sticky\"\n",
         token()
     );
     let file = file(&text);
@@ -32,6 +32,7 @@ fn flags_win_over_the_file() {
     assert_eq!(config.tls_listen, ["0.0.0.0:8883".parse().expect("an address")]);
     assert_eq!(config.tcp_listen, ["127.0.0.1:1883".parse().expect("an address")]);
     assert_eq!(config.http_listen, None);
+    assert_eq!(config.shared_strategy, Strategy::Sticky);
     assert_eq!(config.limits.handshakes_max, 9);
     assert_eq!(config.limits.connect_timeout, Duration::from_millis(500));
 }
@@ -60,6 +61,7 @@ fn each_wrong_value_is_refused_with_its_flag() {
         ("--control-plane", "https://a"),
         ("--name", "a b"),
         ("--handshakes-max", "0"),
+        ("--shared-strategy", "fair"),
         ("--connect-timeout", "10"),
         ("--handshake-timeout", "0s"),
         ("--packet-size-max", "1"),

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use revoq_mqtt::{ReasonCode, RetainHandling, TopicFilter};
+use revoq_mqtt::{ClientId, ReasonCode, RetainHandling, TopicFilter};
+use revoq_routing::stable_hash;
 use revoq_session::{Delivery, Message, SessionState, SubscriptionTerms, Tick};
 
 use crate::node::Node;
 use crate::registry::Entry;
 use crate::retained::Cursor;
-use crate::router::{Space, is_shared};
+use crate::router::{Publisher, Space};
 
 /// Retained messages that are read at a time.
 const RETAINED_PAGE: usize = 32;
@@ -19,14 +20,17 @@ pub(crate) struct Subscriptions {
     space: Arc<Space>,
     /// From the first subscription on: most devices only publish.
     target: Option<usize>,
+    /// By which shared subscriptions may choose a member for what this client publishes.
+    publisher: u64,
     filters: Vec<TopicFilter>,
     /// Subscriptions that have not got everything retained yet; one a filter.
     cursors: VecDeque<Cursor>,
 }
 
 impl Subscriptions {
-    pub(crate) fn new(space: Arc<Space>) -> Subscriptions {
-        Subscriptions { space, target: None, filters: Vec::new(), cursors: VecDeque::new() }
+    pub(crate) fn new(space: Arc<Space>, client_id: &ClientId) -> Subscriptions {
+        let publisher = stable_hash(client_id.as_bytes());
+        Subscriptions { space, target: None, publisher, filters: Vec::new(), cursors: VecDeque::new() }
     }
 
     /// The topics of the client's tenant.
@@ -90,7 +94,7 @@ impl Subscriptions {
             RetainHandling::SendIfNew => is_new,
             RetainHandling::DoNotSend => false,
         };
-        if wanted && !is_shared(&filter) {
+        if wanted && !filter.is_shared() {
             self.cursors.retain(|cursor| cursor.filter != filter);
             self.cursors.push_back(Cursor::new(filter, terms));
         }
@@ -112,9 +116,14 @@ impl Subscriptions {
         }
     }
 
+    /// Who the client is as a publisher.
+    pub(crate) fn publisher(&self) -> Publisher {
+        Publisher { target: self.target, key: self.publisher }
+    }
+
     /// True if somebody got it.
     pub(super) fn publish(&self, node: &Node, message: &Arc<Message>) -> bool {
-        self.space.publish(message, self.target, node)
+        self.space.publish(message, self.publisher(), node)
     }
 }
 

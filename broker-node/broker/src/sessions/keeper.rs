@@ -17,7 +17,7 @@ pub(crate) async fn keep(node: Arc<Node>) {
         interval.tick().await;
         for due in node.sessions.take_due(clock::now().boot) {
             match due {
-                Due::Will { space, message } => publish_will(&node, &space, &message),
+                Due::Will { space, from, message } => publish_will(&node, &space, from, &message),
                 Due::Expired(away) => {
                     node.metrics.sessions_expired.inc();
                     away.end(&node);

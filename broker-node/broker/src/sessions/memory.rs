@@ -151,9 +151,10 @@ impl MemoryStore {
             return Some(Due::Expired(away));
         }
         let will = away.will.take()?;
-        let (space, next) = (away.subscriptions.space().clone(), away.due());
+        let (space, from) = (away.subscriptions.space().clone(), away.subscriptions.publisher());
+        let next = away.due();
         shard.due.insert((next, key));
-        Some(Due::Will { space, message: will.message })
+        Some(Due::Will { space, from, message: will.message })
     }
 
     fn shard(&self, key: &Key) -> &Mutex<Shard> {

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::connection::Subscriptions;
 use crate::node::Node;
 use crate::registry::{Entry, fingerprint};
-use crate::router::Space;
+use crate::router::{Publisher, Space};
 
 /// Where client ids are claimed, and sessions are while their clients are away: in the memory of this node, or, once
 /// there is one, in a store that outlives it.
@@ -91,7 +91,7 @@ pub(crate) struct NotKept {
 
 /// What time brings.
 pub(crate) enum Due {
-    Will { space: Arc<Space>, message: Arc<Message> },
+    Will { space: Arc<Space>, from: Publisher, message: Arc<Message> },
     Expired(Box<Away>),
 }
 
@@ -112,7 +112,7 @@ impl Away {
     /// The session ends: its will does not wait any longer ([MQTT-3.1.2-8]).
     pub(crate) fn end(self, node: &Node) {
         if let Some(will) = &self.will {
-            publish_will(node, self.subscriptions.space(), &will.message);
+            publish_will(node, self.subscriptions.space(), self.subscriptions.publisher(), &will.message);
         }
     }
 }
@@ -123,7 +123,7 @@ fn is_same(one: &Principal, other: &Principal) -> bool {
 }
 
 /// A will that waited: its expiry interval begins now (section 3.1.3.2.4).
-fn publish_will(node: &Node, space: &Space, will: &Message) {
+fn publish_will(node: &Node, space: &Space, from: Publisher, will: &Message) {
     let will = Arc::new(will.received_at(clock::tick(clock::now())));
-    space.publish(&will, None, node);
+    space.publish(&will, from, node);
 }

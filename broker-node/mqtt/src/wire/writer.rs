@@ -34,22 +34,23 @@ pub(crate) fn put_string(out: &mut BytesMut, string: &impl AsRef<[u8]>) {
 
 /// Appends what `body` writes, with its length before it as a Variable Byte Integer.
 ///
-/// The body is written behind the longest prefix and moved back over what the prefix leaves free: shorter
-/// than measuring first, and packets that go through here are small.
+/// The body is written behind a prefix of one byte, which is enough for nearly all packets that go through here, and moved
+/// where it is not: cheaper than measuring first. After an error what is behind the start is of no use.
 pub(crate) fn put_prefixed(
     out: &mut BytesMut,
     body: impl FnOnce(&mut BytesMut) -> Result<(), EncodeError>,
 ) -> Result<(), EncodeError> {
-    const ROOM: usize = 4;
     let start = out.len();
-    out.put_bytes(0, ROOM);
+    out.put_u8(0);
     body(out)?;
-    let len = out.len() - start - ROOM;
-    let value = u32::try_from(len).ok().filter(|&len| len <= VARINT_MAX);
+    let end = out.len();
+    let value = u32::try_from(end - start - 1).ok().filter(|&len| len <= VARINT_MAX);
     let (prefix, prefix_len) = varint(value.ok_or(EncodeError::PacketTooLarge)?);
+    if prefix_len > 1 {
+        out.put_bytes(0, prefix_len - 1);
+        out.copy_within(start + 1..end, start + prefix_len);
+    }
     out[start..start + prefix_len].copy_from_slice(&prefix[..prefix_len]);
-    out.copy_within(start + ROOM.., start + prefix_len);
-    out.truncate(start + prefix_len + len);
     Ok(())
 }
 

@@ -53,12 +53,15 @@ fn shares_are_taken_apart() {
     let filter: TopicFilter = "$share/group/a/+".parse().expect("legal");
     let (group, inner) = filter.share().expect("shared");
     assert_eq!((group.as_str(), inner.as_str()), ("group", "a/+"));
-    for plain in ["a", "$share", "$shared/g/a", "$SYS/share/x", "a/$share/g/b"] {
-        assert_eq!(plain.parse::<TopicFilter>().expect("legal").share(), None, "{plain}");
+    for plain in
+        ["a", "$share", "$shared/g/a", "$SYS/share/x", "a/$share/g/b", "$queue", "$queue/", "$queues/a"]
+    {
+        let plain: TopicFilter = plain.parse().expect("legal");
+        assert_eq!((plain.share(), plain.queue(), plain.is_shared()), (None, None, false), "{plain}");
     }
     let queue: TopicFilter = "$queue/a".parse().expect("legal");
     assert_eq!(queue.queue().expect("a queue").as_str(), "a");
-    assert_eq!("$queue/".parse::<TopicFilter>().expect("legal").queue(), None);
+    assert!(filter.is_shared() && queue.is_shared());
 }
 
 #[test]

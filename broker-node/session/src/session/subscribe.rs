@@ -131,8 +131,7 @@ impl Connected {
         if filter.has_wildcard() && !config.wildcard_subscription_available {
             return Some(ReasonCode::WildcardSubscriptionsNotSupported);
         }
-        let shared = filter.share().is_some() || filter.queue().is_some();
-        if shared && !config.shared_subscription_available {
+        if filter.is_shared() && !config.shared_subscription_available {
             return Some(ReasonCode::SharedSubscriptionsNotSupported);
         }
         if filter.levels().count() > config.topic_levels_max {

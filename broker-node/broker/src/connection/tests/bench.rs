@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use revoq_credentials::{Change, Event, Millis, NodeId, Revision, StaleGrace};
 use revoq_proto::client::{ControlChannel, Options, Tls};
+use revoq_routing::Strategy;
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -43,6 +44,14 @@ pub(super) struct Bench {
 impl Bench {
     /// A fresh node that takes clients without a certificate.
     pub(super) fn new(limits: Limits, changes: impl IntoIterator<Item = Change>) -> Bench {
+        Bench::with_strategy(Strategy::default(), limits, changes)
+    }
+
+    pub(super) fn with_strategy(
+        shared_strategy: Strategy,
+        limits: Limits,
+        changes: impl IntoIterator<Item = Change>,
+    ) -> Bench {
         let leaf = self_signed_ca();
         // Nobody listens there: look-ups fail.
         let channel = ControlChannel::new(&["127.0.0.1:9"], &Tls::anonymous(&leaf.der), Options::default());
@@ -55,6 +64,7 @@ impl Bench {
             name: "bench".to_owned(),
             lookups: LookUps::new(channel.expect("an address"), &limits),
             limits,
+            shared_strategy,
             certificate: Some(certificate.clone()),
         }));
         let view = view(changes);

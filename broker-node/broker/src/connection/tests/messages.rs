@@ -1,3 +1,5 @@
+use revoq_routing::Strategy;
+
 use super::bench::Bench;
 use crate::config::Limits;
 use crate::gate::Shut;
@@ -91,6 +93,28 @@ async fn the_members_of_a_group_share_messages() {
     drop(one);
     bench.until("one member less", |node| node.registry.len() == 2).await;
     for payload in [b"5", b"6"] {
+        other.publish_lossy("t", payload).await;
+        assert_eq!(two.receive().await, packet(payload));
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_sticks_to_a_member_moves_on_when_it_leaves() {
+    let anonymous = [setting("client_certificate", "optional")];
+    let bench = Bench::with_strategy(Strategy::Sticky, Limits::default(), anonymous);
+    let (mut one, mut two, mut other) =
+        (bench.tcp("one").await, bench.tcp("two").await, bench.tcp("other").await);
+    for member in [&mut one, &mut two] {
+        assert_eq!(member.subscribe("$share/g/t").await, 1);
+    }
+    let packet = |payload: &[u8]| Some((0x30, [b"\x00\x01t\x00", payload].concat()));
+    for payload in [b"1", b"2", b"3"] {
+        other.publish_lossy("t", payload).await;
+        assert_eq!(one.receive().await, packet(payload));
+    }
+    drop(one);
+    bench.until("one member less", |node| node.registry.len() == 2).await;
+    for payload in [b"4", b"5"] {
         other.publish_lossy("t", payload).await;
         assert_eq!(two.receive().await, packet(payload));
     }

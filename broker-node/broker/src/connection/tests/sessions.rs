@@ -197,3 +197,25 @@ async fn a_revocation_discards_the_session_and_a_suspension_does_not() {
     assert_eq!(bench.node.sessions.len(), (0, 0), "one whose client is away goes as well");
     assert!(bench.node.sessions.discard(Some(&Fingerprint([0; 32])), &|_| true).is_empty());
 }
+
+#[tokio::test]
+async fn a_member_of_a_group_that_is_away_gets_what_no_other_takes() {
+    let bench = bench();
+    let (mut away, _) = bench.tcp_with("away", LASTING).await;
+    let mut here = bench.tcp("here").await;
+    away.subscribe("$share/g/t").await;
+    here.subscribe("$share/g/t").await;
+    goes_away(&bench, away).await;
+    let mut publisher = bench.tcp("publisher").await;
+    for payload in [b"1", b"2", b"3"] {
+        publisher.publish("t", payload).await;
+        publisher.receive().await;
+        assert_eq!(publish(&mut here).await.2, payload);
+    }
+    drop(here);
+    bench.until("one client", |node| node.registry.len() == 1).await;
+    publisher.publish("t", b"4").await;
+    assert_eq!(publisher.receive().await, Some((0x40, vec![0, 9])));
+    let (mut away, _) = bench.tcp_with("away", LASTING).await;
+    assert_eq!(publish(&mut away).await.2, b"4");
+}
