@@ -149,14 +149,15 @@ impl Space {
         self.inner.write().unsubscribe(filter, target)
     }
 
-    /// Takes a connection out, with everything it subscribed to.
-    pub(crate) fn leave(&self, target: usize, filters: &[TopicFilter]) {
+    /// Takes a connection out, with everything it subscribed to. What a session held whose client was away comes back.
+    pub(crate) fn leave(&self, target: usize, filters: &[TopicFilter]) -> Option<Box<SessionState>> {
         let mut inner = self.inner.write();
         for filter in filters {
             inner.unsubscribe(filter, target);
         }
-        if let Some(Target::Away(state)) = inner.targets.try_remove(target) {
-            self.unqueued(state);
+        match inner.targets.try_remove(target)? {
+            Target::Here(_) => None,
+            Target::Away(state) => Some(self.unqueued(state)),
         }
     }
 
@@ -196,12 +197,32 @@ impl Space {
             return 0;
         }
         let draw = Draw { publisher: from.key, random: rand::random() };
-        let taken = inner.shared.offer(message.topic(), draw, |target, terms, again| {
+        let take = self.takes(inner, message, node);
+        inner.shared.offer(message.topic(), draw, take) as u64
+    }
+
+    /// Gives a message that a member did not get to another member of its groups.
+    pub(crate) fn transfer(&self, groups: &[TopicFilter], delivery: &Delivery, node: &Node) {
+        let message = delivery.message();
+        let inner = self.inner.read();
+        let draw = Draw { publisher: 0, random: rand::random() };
+        for group in groups {
+            inner.shared.offer_group(group, message.topic(), draw, self.takes(&inner, message, node));
+        }
+    }
+
+    /// Whether a member of a group takes a message: one that is away only when it is asked again.
+    fn takes<'a>(
+        &'a self,
+        inner: &'a Inner,
+        message: &'a Arc<Message>,
+        node: &'a Node,
+    ) -> impl FnMut(usize, &SubscriptionTerms, bool) -> bool + 'a {
+        move |target, terms, again| {
             let target = inner.targets.get(target).filter(|target| target.is_away() == again);
-            let delivery = Delivery::new(message, terms, false);
+            let delivery = Delivery::shared(message, terms);
             target.zip(delivery).is_some_and(|(target, delivery)| self.post(target, delivery, node))
-        });
-        taken as u64
+        }
     }
 
     /// True if it is in the mailbox, or waits for a client that is away.

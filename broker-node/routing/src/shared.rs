@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use revoq_mqtt::{Topic, TopicFilter};
+use revoq_mqtt::{Topic, TopicFilter, matches};
 
 use crate::Table;
 use crate::strategy::{Draw, Strategy, jump, scale, stable_hash};
@@ -108,17 +108,34 @@ impl<T: Copy + Eq + Hash, O: Clone> Shared<T, O> {
     /// has it: first to the one that the strategy chose. Where nobody takes it, all of a group are asked once more, with true:
     /// for members that should only have it then. The number of groups in which one has it.
     pub fn offer(&self, topic: &Topic, draw: Draw, mut take: impl FnMut(T, &O, bool) -> bool) -> usize {
-        let key = match self.strategy {
-            Strategy::RoundRobin | Strategy::LocalFirst | Strategy::Sticky => 0,
-            Strategy::Random => draw.random,
-            Strategy::HashClientId => draw.publisher,
-            Strategy::HashTopic => stable_hash(topic.as_bytes()),
-        };
+        let key = self.key(topic, draw);
         let mut taken = 0;
         self.table.matches(topic, |place, ()| {
             taken += usize::from(self.groups[place].offer(self.strategy, key, &mut take));
         });
         taken
+    }
+
+    /// Offers a message to the members of one group, if it matches `topic`: as [`Shared::offer`] does.
+    pub fn offer_group(
+        &self,
+        filter: &TopicFilter,
+        topic: &Topic,
+        draw: Draw,
+        mut take: impl FnMut(T, &O, bool) -> bool,
+    ) -> bool {
+        let matched = inner(filter).is_some_and(|inner| matches(&inner, topic));
+        let group = self.places.get(filter).filter(|_| matched).map(|place| &self.groups[*place]);
+        group.is_some_and(|group| group.offer(self.strategy, self.key(topic, draw), &mut take))
+    }
+
+    fn key(&self, topic: &Topic, draw: Draw) -> u64 {
+        match self.strategy {
+            Strategy::RoundRobin | Strategy::LocalFirst | Strategy::Sticky => 0,
+            Strategy::Random => draw.random,
+            Strategy::HashClientId => draw.publisher,
+            Strategy::HashTopic => stable_hash(topic.as_bytes()),
+        }
     }
 }
 

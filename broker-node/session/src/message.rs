@@ -192,6 +192,8 @@ pub struct Delivery {
     pub(crate) message: Arc<Message>,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
+    /// Another member of a group could have it instead.
+    pub(crate) is_shared: bool,
     pub(crate) subscription_ids: Vec<SubscriptionId>,
 }
 
@@ -210,6 +212,7 @@ impl Delivery {
             message: Arc::clone(message),
             qos: message.qos().min(terms.options.qos),
             retain: message.retain() && terms.options.retain_as_published,
+            is_shared: false,
             subscription_ids: terms.id.into_iter().collect(),
         })
     }
@@ -221,8 +224,22 @@ impl Delivery {
             message: Arc::clone(message),
             qos: message.qos().min(terms.options.qos),
             retain: true,
+            is_shared: false,
             subscription_ids: terms.id.into_iter().collect(),
         }
+    }
+
+    /// What a shared subscription makes of a message for one of its members.
+    #[must_use]
+    pub fn shared(message: &Arc<Message>, terms: &SubscriptionTerms) -> Option<Delivery> {
+        Delivery::new(message, terms, false).map(|delivery| Delivery { is_shared: true, ..delivery })
+    }
+
+    /// Whether it came by a shared subscription and may still be given to another member, if this client's session ends:
+    /// with QoS 1 always, with QoS 2 as long as it was not sent ([MQTT-4.8.2-5]).
+    #[must_use]
+    pub fn is_transferable(&self) -> bool {
+        self.is_shared && self.qos > QoS::AtMostOnce
     }
 
     /// Adds another matching subscription of the same client, so that it gets one copy: with the highest QoS

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use revoq_mqtt::{ClientId, PacketId, ReasonCode, Text, TopicFilter, Version};
 
-use crate::{Error, Message, PublishToken, SessionState, SubscriptionTerms};
+use crate::{Delivery, Error, Message, PublishToken, SessionState, SubscriptionTerms};
 
 /// What the driver is to do, in this order.
 #[derive(Debug)]
@@ -119,6 +119,8 @@ pub struct CloseReason {
     /// What is to be kept of the session; `None` if it ends with the connection. What was to be delivered to the client and
     /// was not is to be given to it as well.
     pub session: Option<Box<SessionState>>,
+    /// Messages of shared subscriptions that other members are to get: where the session ends.
+    pub transferable: Vec<Delivery>,
 }
 
 /// Who ended a session and why.

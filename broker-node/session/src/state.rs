@@ -36,6 +36,11 @@ impl SessionState {
         (self.queue.len(), self.queue.bytes())
     }
 
+    /// When the session ends: messages of shared subscriptions that other members are to get.
+    pub fn into_transferable(self) -> impl Iterator<Item = Delivery> {
+        self.window.into_transferable().chain(self.queue.into_transferable())
+    }
+
     /// A message for the client while it is away. False: it is not kept, because it is of QoS 0 or because the queue is
     /// full: what came before keeps its place.
     pub fn handle_delivery(&mut self, now: Tick, delivery: &Delivery, config: &Config) -> bool {

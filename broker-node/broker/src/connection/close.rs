@@ -74,7 +74,7 @@ impl Connection {
             let session = reason.session.take();
             match session.filter(|_| !self.node.ends_session(&entry.principal)) {
                 Some(state) => keep(&self.node, attached, reason, state),
-                None => end(&self.node, &attached, &reason),
+                None => end(&self.node, attached, reason),
             }
         } else {
             entry.mailbox.close();
@@ -116,13 +116,14 @@ impl Connection {
 }
 
 /// The session ends with the connection.
-fn end(node: &Node, attached: &Attached, reason: &CloseReason) {
-    let entry = attached.registered.entry();
-    entry.mailbox.close();
-    node.sessions.release(entry);
+fn end(node: &Node, attached: Attached, reason: CloseReason) {
+    let Attached { registered, subscriptions } = attached;
+    let unread = registered.entry().mailbox.close();
+    node.sessions.release(registered.entry());
     if let Some(will) = &reason.will {
-        attached.subscriptions.publish(node, will);
+        subscriptions.publish(node, will);
     }
+    subscriptions.end(reason.transferable.into_iter().chain(unread), node);
 }
 
 /// The session waits for its client.

@@ -33,6 +33,23 @@ impl Subscriptions {
         Subscriptions { space, target: None, publisher, filters: Vec::new(), cursors: VecDeque::new() }
     }
 
+    /// The session ends: messages that other members of its groups can have go to them, those too that it held while its client
+    /// was away.
+    pub(crate) fn end(mut self, transferable: impl IntoIterator<Item = Delivery>, node: &Node) {
+        let groups: Vec<TopicFilter> =
+            self.filters.iter().filter(|filter| filter.is_shared()).cloned().collect();
+        let held = self.leave().into_iter().flat_map(|state| state.into_transferable());
+        for delivery in transferable.into_iter().chain(held) {
+            if delivery.is_transferable() {
+                self.space.transfer(&groups, &delivery, node);
+            }
+        }
+    }
+
+    fn leave(&mut self) -> Option<Box<SessionState>> {
+        self.space.leave(self.target.take()?, &self.filters)
+    }
+
     /// The topics of the client's tenant.
     pub(crate) fn space(&self) -> &Arc<Space> {
         &self.space
@@ -129,8 +146,6 @@ impl Subscriptions {
 
 impl Drop for Subscriptions {
     fn drop(&mut self) {
-        if let Some(target) = self.target {
-            self.space.leave(target, &self.filters);
-        }
+        self.leave();
     }
 }

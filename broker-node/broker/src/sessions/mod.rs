@@ -114,6 +114,7 @@ impl Away {
         if let Some(will) = &self.will {
             publish_will(node, self.subscriptions.space(), self.subscriptions.publisher(), &will.message);
         }
+        self.subscriptions.end([], node);
     }
 }
 

@@ -237,7 +237,7 @@ impl Outbound {
             if let (Some(packet_id), Some(awaited)) = (packet_id, awaited) {
                 self.window.acknowledge(packet_id, awaited);
             }
-        } else if let Some(packet_id) = packet_id.filter(|_| self.keeps) {
+        } else if let Some(packet_id) = packet_id.filter(|_| self.keeps || delivery.is_shared) {
             self.window.keep(packet_id, delivery.waiting());
         }
     }

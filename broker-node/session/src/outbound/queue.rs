@@ -48,6 +48,12 @@ impl Queue {
         self.bytes
     }
 
+    /// What waits and could be given to another member of a group.
+    pub(crate) fn into_transferable(self) -> impl Iterator<Item = Delivery> {
+        let deliveries = self.at_least_once.into_iter().map(|queued| queued.delivery);
+        deliveries.filter(Delivery::is_transferable)
+    }
+
     /// QoS 0 ends with the connection.
     pub(crate) fn drop_at_most_once(&mut self) {
         while self.drop_oldest() {}

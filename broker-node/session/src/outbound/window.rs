@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use revoq_mqtt::PacketId;
+use revoq_mqtt::{PacketId, QoS};
 
 use crate::Delivery;
 
@@ -118,6 +118,12 @@ impl Window {
         }
         self.unsent.pop_front();
         Some((packet_id, delivery))
+    }
+
+    /// What was sent and could be given to another member of a group: QoS 1 is delivered at least once, QoS 2 not again.
+    pub(crate) fn into_transferable(self) -> impl Iterator<Item = Delivery> {
+        let deliveries = self.kept.into_iter().flatten().filter_map(|kept| kept.delivery);
+        deliveries.filter(|delivery| delivery.is_transferable() && delivery.qos() == QoS::AtLeastOnce)
     }
 
     /// What is awaited for `packet_id`.

@@ -17,16 +17,25 @@ impl Connected {
         let normal = cause == Cause::Disconnected(ReasonCode::Success);
         let will = self.will.take().filter(|_| !normal).map(|will| Arc::new(will.copied(core.now)));
         let will_delay_s = self.will_delay_s.min(self.session_expiry_s);
-        let session = self.into_state(core);
-        core.outputs.push_back(Output::Closed(CloseReason { cause, will, will_delay_s, session }));
+        let state = self.into_state(core);
+        let (session, transferable) = match state.expiry_s {
+            0 => (None, state.into_transferable().collect()),
+            _ => (Some(state), Vec::new()),
+        };
+        core.outputs.push_back(Output::Closed(CloseReason {
+            cause,
+            will,
+            will_delay_s,
+            session,
+            transferable,
+        }));
     }
 
-    /// What outlives the connection, if anything does.
-    pub(super) fn into_state(self, core: &mut Core) -> Option<Box<SessionState>> {
+    pub(super) fn into_state(self, core: &mut Core) -> Box<SessionState> {
         let (window, queue) = core.outbound.take();
         let expiry_s = self.session_expiry_s;
         let (subscriptions, received) = (self.subscriptions, self.acks.into_received());
-        (expiry_s > 0).then(|| Box::new(SessionState { expiry_s, subscriptions, received, window, queue }))
+        Box::new(SessionState { expiry_s, subscriptions, received, window, queue })
     }
 
     /// A server speaks last only when the client did not ([MQTT-3.14.4-1], 4.13.1).
@@ -52,7 +61,15 @@ impl Connected {
 impl Core {
     /// The end of a client that was not let in, or does not know that it was.
     pub(super) fn close(&mut self, cause: Cause, session: Option<Box<SessionState>>) {
-        self.outputs.push_back(Output::Closed(CloseReason { cause, will: None, will_delay_s: 0, session }));
+        let session = session.filter(|session| session.expiry_s > 0);
+        let (will, will_delay_s, transferable) = (None, 0, Vec::new());
+        self.outputs.push_back(Output::Closed(CloseReason {
+            cause,
+            will,
+            will_delay_s,
+            session,
+            transferable,
+        }));
     }
 }
 

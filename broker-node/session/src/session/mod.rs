@@ -179,7 +179,7 @@ impl Session {
         if let State::Connected(connected) = std::mem::replace(&mut self.state, State::Closed) {
             let session = connected.into_state(&mut self.core);
             connect::refuse(&mut self.core, reason, None);
-            self.core.close(Cause::Cut(reason), session);
+            self.core.close(Cause::Cut(reason), Some(session));
         }
     }
 

@@ -217,5 +217,32 @@ async fn a_member_of_a_group_that_is_away_gets_what_no_other_takes() {
     publisher.publish("t", b"4").await;
     assert_eq!(publisher.receive().await, Some((0x40, vec![0, 9])));
     let (mut away, _) = bench.tcp_with("away", LASTING).await;
-    assert_eq!(publish(&mut away).await.2, b"4");
+    for payload in [b"1", b"2", b"3", b"4"] {
+        assert_eq!(publish(&mut away).await.2, payload, "the other had not acknowledged the first three");
+    }
+}
+
+#[tokio::test]
+async fn what_a_member_of_a_group_did_not_acknowledge_goes_to_another_when_its_session_ends() {
+    let bench = bench();
+    let (mut one, mut publisher) = (bench.tcp("one").await, bench.tcp("publisher").await);
+    one.subscribe("$share/g/+").await;
+    for topic in ["a", "b"] {
+        publisher.publish(topic, topic.as_bytes()).await;
+        publisher.receive().await;
+        assert_eq!(publish(&mut one).await.2, topic.as_bytes());
+    }
+    one.send(&[0x40, 2, 0, 2]).await;
+    one.ping().await;
+    let (mut two, _) = bench.tcp_with("two", LASTING).await;
+    two.subscribe("$share/g/+").await;
+    drop(one);
+    assert_eq!(publish(&mut two).await.2, b"a", "b was acknowledged");
+    two.ping().await;
+    goes_away(&bench, two).await;
+    // Nobody else is there: it stays with the session, until that ends.
+    let mut three = bench.tcp("three").await;
+    three.subscribe("$share/g/+").await;
+    bench.tcp("two").await;
+    assert_eq!(publish(&mut three).await.2, b"a");
 }
