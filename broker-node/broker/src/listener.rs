@@ -7,12 +7,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use revoq_session::Rate;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock;
 use crate::connection::{self, Entrance};
 use crate::node::Node;
 use crate::websocket::Terms;
@@ -20,7 +22,7 @@ use crate::websocket::Terms;
 /// Out of file descriptors: others must end before another try makes sense.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Admission by number: of all connections, of those from one address, of handshakes.
+/// Admission by number: of all connections, of those from one address, of those in a second, of handshakes.
 pub(crate) struct Slots {
     connections: Arc<Semaphore>,
     pub(crate) handshakes: Arc<Semaphore>,
@@ -28,6 +30,8 @@ pub(crate) struct Slots {
     /// Zero: addresses are not counted.
     per_address_max: usize,
     addresses: Mutex<HashMap<IpAddr, usize>>,
+    rate_max: Option<u32>,
+    rate: Mutex<Rate>,
 }
 
 /// The place of one connection.
@@ -46,12 +50,18 @@ impl Slots {
             handshakes: Arc::new(Semaphore::new(limits.handshakes_max.min(Semaphore::MAX_PERMITS))),
             per_address_max: limits.connections_per_address_max,
             addresses: Mutex::default(),
+            rate_max: limits.connect_rate_max,
+            rate: Mutex::default(),
         })
     }
 
     /// The place of one more connection; `None`, and counted, where there is none.
     /// It counts for no address yet.
     pub(crate) fn take(self: &Arc<Slots>, node: &Arc<Node>) -> Option<Slot> {
+        if !self.is_slow_enough() {
+            node.metrics.limits.connect_rate.inc();
+            return None;
+        }
         let Ok(connection) = self.connections.clone().try_acquire_owned() else {
             node.metrics.limits.connections.inc();
             return None;
@@ -63,6 +73,18 @@ impl Slots {
             slots: self.clone(),
             node: node.clone(),
         })
+    }
+
+    fn is_slow_enough(&self) -> bool {
+        if self.rate_max.is_none() {
+            return true;
+        }
+        let (now, mut rate) = (clock::tick(clock::now()), self.rate.lock());
+        let is_slow_enough = rate.paused_until(now).is_none();
+        if is_slow_enough {
+            rate.charge(now, 1, self.rate_max);
+        }
+        is_slow_enough
     }
 
     /// Would somebody who takes places under addresses that are not his keep others out? With many handshakes under way, or

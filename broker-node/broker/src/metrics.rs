@@ -75,6 +75,7 @@ pub(crate) struct Handshakes {
 pub(crate) struct Limits {
     pub(crate) connections: Counter,
     pub(crate) connections_per_address: Counter,
+    pub(crate) connect_rate: Counter,
     pub(crate) handshakes: Counter,
     pub(crate) lookups: Counter,
     pub(crate) mailbox: Counter,
@@ -216,6 +217,7 @@ impl Limits {
         Limits {
             connections: limits.of("connections"),
             connections_per_address: limits.of("connections_per_address"),
+            connect_rate: limits.of("connect_rate"),
             handshakes: limits.of("handshakes"),
             lookups: limits.of("lookups"),
             mailbox: limits.of("mailbox"),

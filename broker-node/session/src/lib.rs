@@ -23,6 +23,7 @@ pub use error::Error;
 pub use message::{Delivery, Message, SubscriptionTerms};
 pub use outbound::Counters;
 pub use output::{Accept, Admission, Cause, CloseReason, ConnectRequest, Output};
+pub use rate::Rate;
 pub use session::Session;
 pub use state::SessionState;
 pub use tick::Tick;

@@ -9,8 +9,7 @@ use super::Core;
 use super::subscribe::Requests;
 use crate::acks::Acks;
 use crate::aliases::Aliases;
-use crate::rate::Rate;
-use crate::{Cause, Config, Error, Message, Tick};
+use crate::{Cause, Config, Error, Message, Rate, Tick};
 
 #[derive(Debug)]
 pub(super) struct Connected {
@@ -31,7 +30,8 @@ pub(super) struct Connected {
     pub(super) unread: usize,
     pub(super) aliases: Aliases,
     pub(super) acks: Acks,
-    pub(super) rate: Rate,
+    /// Of PUBLISH packets, and of their bytes.
+    pub(super) published: [Rate; 2],
     pub(super) requests: Requests,
     pub(super) subscriptions: BTreeSet<TopicFilter>,
 }
@@ -51,7 +51,7 @@ impl Connected {
             unread: 0,
             aliases: Aliases::default(),
             acks: Acks::default(),
-            rate: Rate::default(),
+            published: Default::default(),
             requests: Requests::default(),
             subscriptions: BTreeSet::new(),
         }
@@ -60,11 +60,18 @@ impl Connected {
     /// A packet of so many bytes came; PUBLISH packets are metered.
     pub(super) fn meter(&mut self, core: &mut Core, packet: &Packet, bytes: usize) {
         if let Packet::Publish(_) = packet {
-            self.rate.charge(core.now, bytes, &core.config);
-            if self.rate.paused_until(core.now).is_some() {
+            let [messages, volume] = &mut self.published;
+            messages.charge(core.now, 1, core.config.publish_rate_max);
+            volume.charge(core.now, bytes as u64, core.config.publish_bytes_rate_max);
+            if self.paused_until(core.now).is_some() {
                 core.outbound.count_pause();
             }
         }
+    }
+
+    /// Until when the client is not read because it published faster than it may.
+    pub(super) fn paused_until(&self, now: Tick) -> Option<Tick> {
+        self.published.iter().filter_map(|rate| rate.paused_until(now)).max()
     }
 
     /// Whether no packet can be taken before the driver answers. An MQTT 5.0 client is told its Receive Maximum
@@ -87,7 +94,7 @@ impl Connected {
 
     /// While we don't read because of our own side, the client's silence proves nothing.
     pub(super) fn check_keepalive(&mut self, core: &Core) -> Result<(), Error> {
-        if self.awaits_driver(&core.config) || self.rate.paused_until(core.now).is_some() {
+        if self.awaits_driver(&core.config) || self.paused_until(core.now).is_some() {
             self.heard = core.now;
         }
         match self.keepalive_deadline() {

@@ -209,7 +209,7 @@ impl Session {
         match &self.state {
             State::AwaitingConnect { since } => Some(*since + self.core.config.connect_timeout_ms),
             State::Connected(connected) => {
-                let paused = connected.rate.paused_until(self.core.now);
+                let paused = connected.paused_until(self.core.now);
                 connected.keepalive_deadline().into_iter().chain(paused).min()
             }
             State::AwaitingAdmission(_) | State::Closed => None,
@@ -232,7 +232,7 @@ impl Session {
             State::AwaitingConnect { .. } => true,
             State::Connected(connected) => {
                 !connected.awaits_driver(&self.core.config)
-                    && connected.rate.paused_until(self.core.now).is_none()
+                    && connected.paused_until(self.core.now).is_none()
                     && self.core.outbound.has_room_for_answers(&self.core.config)
             }
             State::AwaitingAdmission(_) | State::Closed => false,

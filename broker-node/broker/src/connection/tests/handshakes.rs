@@ -112,3 +112,17 @@ async fn a_suspended_authority_is_refused_in_the_handshake() {
     let error = bench.handshake(&client(Some(&leaf), &TLS12)).await.err().expect("it is refused");
     assert!(format!("{error:?}").contains("CertificateRevoked"), "{error:?}");
 }
+
+#[tokio::test]
+async fn connections_beyond_the_rate_are_closed_at_once() {
+    let bench = bench(Limits { connect_rate_max: Some(2), ..Limits::default() });
+    let (mut one, mut two) = (bench.tcp("one").await, bench.tcp("two").await);
+    let mut others = Vec::new();
+    for _ in 0..8 {
+        others.push(TcpStream::connect(bench.tcp).await.expect("it listens"));
+    }
+    bench.until("refusals", |node| node.metrics.limits.connect_rate.get() >= 4).await;
+    assert!(rest(others.last_mut().expect("there are eight")).await.is_empty());
+    one.ping().await;
+    two.ping().await;
+}
