@@ -1,5 +1,6 @@
 //! The rules of the tree, held by a test: who may use whom, what sans-IO crates may not know, sizes, leftovers.
 
+mod conformance;
 mod edges;
 mod sources;
 mod text;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use revoq_mqtt::{
-    ClientId, ConnAck, ConnAckProperties, Connect, DecodeError, Packet, PacketType, Publish, QoS, ReasonCode,
-    Text, Version, Will, decode,
+    ClientId, ConnAck, ConnAckProperties, Connect, DecodeError, Fault, Packet, PacketType, Publish, QoS,
+    ReasonCode, Text, Version, Will, decode,
 };
 
 use super::Core;
@@ -141,9 +141,10 @@ fn will_message(will: &Will, qos_max: QoS) -> Message {
     Message::new(publish, crate::Tick::default())
 }
 
-/// Older clients are only told of a version that we don't speak ([MQTT-3.1.2-2] of 3.1.1).
+/// Older clients are only told of a version that we don't speak ([MQTT-3.1.2-2] of 3.1.1). Whoever names another protocol
+/// is none of ours and gets no CONNACK ([MQTT-3.1.4-1] of 3.1.1).
 fn refuse_malformed(core: &mut Core, version: Option<Version>, error: DecodeError) -> Cause {
-    let unsupported = error.reason == ReasonCode::UnsupportedProtocolVersion;
+    let unsupported = matches!(error.fault, Fault::ProtocolVersion { .. });
     if unsupported || version == Some(Version::V5) {
         core.outbound.open(version.unwrap_or(Version::V311), u32::MAX);
         // What doesn't fit need not be sent: the connection closes either way.
