@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use revoq_credentials::TenantName;
 use revoq_mqtt::TopicFilter;
-use revoq_routing::{Draw, Shared, Strategy, Table};
+use revoq_routing::{Draw, HashKeys, Shared, Strategy, Table};
 use revoq_session::{Delivery, Message, SubscriptionTerms};
 use slab::Slab;
 
@@ -69,7 +69,6 @@ pub(crate) struct Publisher {
     pub(crate) key: u64,
 }
 
-#[derive(Default)]
 struct Inner {
     table: Table<usize, SubscriptionTerms>,
     shared: Shared<usize, SubscriptionTerms>,
@@ -79,7 +78,9 @@ struct Inner {
 
 impl Space {
     fn new(strategy: Strategy) -> Space {
-        let inner = Inner { shared: Shared::new(strategy), ..Inner::default() };
+        let keys = HashKeys::from(rand::random::<[u64; 4]>());
+        let (table, shared) = (Table::new(keys), Shared::new(strategy, keys));
+        let inner = Inner { table, shared, targets: Slab::new() };
         Space { inner: RwLock::new(inner), retained: Store::default() }
     }
 

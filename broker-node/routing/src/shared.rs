@@ -1,12 +1,12 @@
 //! Shared subscriptions (MQTT 5.0 section 4.8.2): groups, and who of each gets a message.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use revoq_mqtt::{Topic, TopicFilter};
 
 use crate::Table;
+use crate::hash::{HashKeys, Names};
 use crate::strategy::{Draw, Strategy, jump, scale, stable_hash};
 use crate::targets::Targets;
 
@@ -18,7 +18,7 @@ pub struct Shared<T, O> {
     strategy: Strategy,
     table: Table<usize, ()>,
     /// The place of each group, by its whole filter.
-    places: HashMap<TopicFilter, usize>,
+    places: Names<TopicFilter, usize>,
     groups: Vec<Group<T, O>>,
     /// Places without a group.
     free: Vec<usize>,
@@ -30,12 +30,6 @@ struct Group<T, O> {
     turn: AtomicUsize,
 }
 
-impl<T, O> Default for Shared<T, O> {
-    fn default() -> Shared<T, O> {
-        Shared::new(Strategy::default())
-    }
-}
-
 impl<T, O> Default for Group<T, O> {
     fn default() -> Group<T, O> {
         Group { members: Targets::default(), turn: AtomicUsize::new(0) }
@@ -45,11 +39,11 @@ impl<T, O> Default for Group<T, O> {
 impl<T, O> Shared<T, O> {
     /// No group, and how members will be chosen.
     #[must_use]
-    pub fn new(strategy: Strategy) -> Shared<T, O> {
+    pub fn new(strategy: Strategy, keys: HashKeys) -> Shared<T, O> {
         Shared {
             strategy,
-            table: Table::default(),
-            places: HashMap::new(),
+            table: Table::new(keys),
+            places: Names::with_hasher(keys.hasher()),
             groups: Vec::new(),
             free: Vec::new(),
         }
