@@ -20,7 +20,7 @@ use crate::listener::{Listener, Slots, bind};
 use crate::lookup::LookUps;
 use crate::node::{Node, Parts, Sweep};
 use crate::tls::{ServerCertificate, Source, Verifier, provider, server_config};
-use crate::{Error, http, identity};
+use crate::{Error, http, identity, sys};
 
 /// How long connections may take to close at the end, beyond their deadline.
 const DRAIN_MARGIN: Duration = Duration::from_secs(3);
@@ -120,6 +120,10 @@ impl Broker {
     /// Starts the tasks of the listeners.
     fn serve(&self, config: &Config, sockets: Sockets, channel: ControlChannel) -> Result<(), Error> {
         let slots = Slots::new(&config.limits);
+        if let Some(interval) = config.sys_interval {
+            let (node, stop) = (self.node.clone(), self.stop.clone());
+            tokio::spawn(async move { stop.run_until_cancelled(sys::run(node, interval)).await });
+        }
         let listener =
             |tls| Listener { node: self.node.clone(), slots: slots.clone(), tls, tasks: self.tasks.clone() };
         if let Some(socket) = sockets.http {

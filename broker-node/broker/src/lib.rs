@@ -33,6 +33,7 @@ mod node;
 mod registry;
 mod retained;
 mod router;
+mod sys;
 mod tls;
 mod usage;
 

@@ -16,6 +16,7 @@ use crate::gate::Shut;
 use crate::metrics::Metrics;
 use crate::registry::{Entry, Posted};
 use crate::retained::Store;
+use crate::sys::Figures;
 
 thread_local! {
     /// Reused from message to message.
@@ -44,6 +45,11 @@ impl Router {
         spaces.entry(tenant.clone()).or_insert_with(|| Arc::new(Space::new(self.strategy))).clone()
     }
 
+    /// Of every tenant that had a client.
+    pub(crate) fn spaces(&self) -> Vec<Arc<Space>> {
+        self.spaces.read().values().cloned().collect()
+    }
+
     /// Retained messages of all tenants, and their bytes.
     pub(crate) fn retained(&self) -> (usize, usize) {
         let stores = self.spaces.read();
@@ -58,6 +64,7 @@ impl Router {
 pub(crate) struct Space {
     inner: RwLock<Inner>,
     pub(crate) retained: Store,
+    pub(crate) figures: Figures,
 }
 
 /// Who publishes.
@@ -81,7 +88,7 @@ impl Space {
         let keys = HashKeys::from(rand::random::<[u64; 4]>());
         let (table, shared) = (Table::new(keys), Shared::new(strategy, keys));
         let inner = Inner { table, shared, targets: Slab::new() };
-        Space { inner: RwLock::new(inner), retained: Store::default() }
+        Space { inner: RwLock::new(inner), retained: Store::default(), figures: Figures::default() }
     }
 
     /// A place for a connection that subscribes for the first time.
@@ -123,10 +130,28 @@ impl Space {
         metrics: &Metrics,
     ) -> bool {
         metrics.published.inc();
+        Figures::add(&self.figures.received, 1);
+        let delivered = self.hand_out(message, from, limits, metrics);
+        metrics.delivered.inc_by(delivered);
+        Figures::add(&self.figures.sent, delivered);
+        delivered > 0
+    }
+
+    /// Publishes what the node itself has to say. It is counted nowhere.
+    pub(crate) fn announce(&self, message: &Arc<Message>, limits: &Limits, metrics: &Metrics) {
+        self.hand_out(message, Publisher { target: None, key: 0 }, limits, metrics);
+    }
+
+    /// How many got it.
+    fn hand_out(&self, message: &Arc<Message>, from: Publisher, limits: &Limits, metrics: &Metrics) -> u64 {
         if message.retain() {
             // First: who subscribes in between gets this one, and not the one before.
             self.retained.keep(message, limits, metrics);
         }
+        let count = |dropped| {
+            metrics.dropped.inc_by(dropped);
+            Figures::add(&self.figures.dropped, dropped);
+        };
         let inner = self.inner.read();
         MATCHES.with_borrow_mut(|matches| {
             matches.clear();
@@ -138,13 +163,20 @@ impl Space {
                 let target = of_one[0].0;
                 let Some(delivery) = merge(message, of_one, from.target == Some(target)) else { continue };
                 if let Some(entry) = inner.targets.get(target) {
-                    delivered += u64::from(post(entry, delivery, limits, metrics));
+                    delivered += u64::from(post(entry, delivery, limits, metrics, count));
                 }
             }
-            delivered += inner.publish_shared(message, from, limits, metrics);
-            metrics.delivered.inc_by(delivered);
-            delivered > 0
+            delivered
+                + inner.publish_shared(message, from, |entry, delivery| {
+                    post(entry, delivery, limits, metrics, count)
+                })
         })
+    }
+
+    /// Pairs of a client and a filter.
+    pub(crate) fn subscriptions(&self) -> usize {
+        let inner = self.inner.read();
+        inner.table.len() + inner.shared.members()
     }
 
     /// Subscriptions, for tests.
@@ -169,8 +201,7 @@ impl Inner {
         &self,
         message: &Arc<Message>,
         from: Publisher,
-        limits: &Limits,
-        metrics: &Metrics,
+        post: impl Fn(&Entry, Delivery) -> bool,
     ) -> u64 {
         if self.shared.is_empty() {
             return 0;
@@ -179,7 +210,7 @@ impl Inner {
         let taken = self.shared.offer(message.topic(), draw, |target, terms| {
             let delivery = Delivery::new(message, terms, false);
             let entry = self.targets.get(target);
-            entry.zip(delivery).is_some_and(|(entry, delivery)| post(entry, delivery, limits, metrics))
+            entry.zip(delivery).is_some_and(|(entry, delivery)| post(entry, delivery))
         });
         taken as u64
     }
@@ -196,14 +227,16 @@ fn merge(message: &Arc<Message>, terms: &[(usize, SubscriptionTerms)], own: bool
     merged
 }
 
-/// True if it is in the mailbox.
-fn post(entry: &Entry, delivery: Delivery, limits: &Limits, metrics: &Metrics) -> bool {
+/// True if it is in the mailbox. `count` is told how many messages were lost.
+fn post(entry: &Entry, delivery: Delivery, limits: &Limits, metrics: &Metrics, count: impl Fn(u64)) -> bool {
     if !entry.gate.is_open() {
         return false;
     }
     let (posted, dropped) =
         entry.mailbox.post(delivery, limits.mailbox_messages_max, limits.mailbox_bytes_max);
-    metrics.dropped.inc_by(dropped);
+    if dropped > 0 {
+        count(dropped);
+    }
     match posted {
         Posted::Queued => true,
         Posted::First => {

@@ -22,6 +22,7 @@ pub struct Shared<T, O> {
     groups: Vec<Group<T, O>>,
     /// Places without a group.
     free: Vec<usize>,
+    members: usize,
 }
 
 struct Group<T, O> {
@@ -46,6 +47,7 @@ impl<T, O> Shared<T, O> {
             places: Names::with_hasher(keys.hasher()),
             groups: Vec::new(),
             free: Vec::new(),
+            members: 0,
         }
     }
 
@@ -53,6 +55,12 @@ impl<T, O> Shared<T, O> {
     #[must_use]
     pub fn len(&self) -> usize {
         self.places.len()
+    }
+
+    /// Members of all groups: subscriptions.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.members
     }
 
     /// Whether there is no group.
@@ -79,7 +87,9 @@ impl<T: Copy + Eq + Hash, O: Clone> Shared<T, O> {
                 place
             }
         };
-        self.groups[place].join(target, options)
+        let replaced = self.groups[place].join(target, options);
+        self.members += usize::from(replaced.is_none());
+        replaced
     }
 
     /// Whether `target` was a member.
@@ -87,6 +97,7 @@ impl<T: Copy + Eq + Hash, O: Clone> Shared<T, O> {
         let Some(place) = self.places.get(filter).copied() else { return false };
         let group = &mut self.groups[place];
         let removed = group.leave(target);
+        self.members -= usize::from(removed);
         if group.members.is_empty() {
             *group = Group::default();
             self.places.remove(filter);

@@ -175,7 +175,8 @@ fn run(strategy: Strategy, actions: Vec<Action>) -> Result<(), TestCaseError> {
                 publish(&shared, &mut naive, strategy, (topic, publisher, random))?;
             }
         }
-        prop_assert_eq!(shared.len(), naive.groups.len());
+        let members = naive.groups.values().map(|group| group.members.len()).sum();
+        prop_assert_eq!((shared.len(), shared.members()), (naive.groups.len(), members));
     }
     Ok(())
 }

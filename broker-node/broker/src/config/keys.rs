@@ -160,6 +160,16 @@ pub(super) const KEYS: &[Key] = &[
         }
     ),
     key!(
+        "sys_interval",
+        "sys-interval",
+        "REVOQ_BROKER_SYS_INTERVAL",
+        "Between two publications of $SYS figures, such as 10s, or off [default: 10s]",
+        |c, v| {
+            c.sys_interval = if matches!(v.trim(), "0" | "off") { None } else { Some(duration(v)?) };
+            Ok(())
+        }
+    ),
+    key!(
         "shared_strategy",
         "shared-strategy",
         "REVOQ_BROKER_SHARED_STRATEGY",

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use revoq_mqtt::{ClientId, ReasonCode, RetainHandling, TopicFilter};
 use revoq_routing::stable_hash;
@@ -11,6 +12,7 @@ use crate::node::Node;
 use crate::registry::Entry;
 use crate::retained::Cursor;
 use crate::router::{Publisher, Space};
+use crate::sys::Figures;
 
 /// Retained messages that are read at a time.
 const RETAINED_PAGE: usize = 32;
@@ -30,6 +32,7 @@ pub(super) struct Subscriptions {
 impl Subscriptions {
     pub(super) fn new(space: Arc<Space>, client_id: &ClientId) -> Subscriptions {
         let publisher = stable_hash(client_id.as_bytes());
+        space.figures.clients.fetch_add(1, Ordering::Relaxed);
         Subscriptions { space, target: None, publisher, filters: Vec::new(), cursors: VecDeque::new() }
     }
 
@@ -100,6 +103,11 @@ impl Subscriptions {
         }
     }
 
+    /// So many messages did not find room in the client's session.
+    pub(super) fn count_dropped(&self, dropped: u64) {
+        Figures::add(&self.space.figures.dropped, dropped);
+    }
+
     /// True if somebody got it.
     pub(super) fn publish(&self, node: &Node, message: &Arc<Message>) -> bool {
         let from = Publisher { target: self.target, key: self.publisher };
@@ -109,6 +117,7 @@ impl Subscriptions {
 
 impl Drop for Subscriptions {
     fn drop(&mut self) {
+        self.space.figures.clients.fetch_sub(1, Ordering::Relaxed);
         if let Some(target) = self.target {
             self.space.leave(target, &self.filters);
         }
