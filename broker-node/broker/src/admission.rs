@@ -114,7 +114,7 @@ async fn claim(
         node.metrics.cuts(Shut::TakenOver).inc();
     }
     match claimed.before {
-        Before::Resumed(away) => {
+        Before::Resumed(mut away) => {
             node.metrics.sessions_resumed.inc();
             let session = away.subscriptions.resume(entry);
             return Ok((away.subscriptions, session));

@@ -18,7 +18,7 @@ use crate::lookup::LookUps;
 use crate::node::{Node, Parts, Sweep};
 use crate::sockets::{Server, Sockets};
 use crate::tls::{ServerCertificate, Source};
-use crate::{Error, http, identity, sessions};
+use crate::{Error, http, identity, sessions, sys};
 
 /// How long connections may take to close at the end, beyond their deadline.
 const DRAIN_MARGIN: Duration = Duration::from_secs(3);
@@ -99,6 +99,10 @@ impl Broker {
     fn serve(&self, config: &Config, sockets: Sockets, channel: ControlChannel) -> Result<(), Error> {
         let (keeper, stop) = (sessions::keep(self.node.clone()), self.stop.clone());
         tokio::spawn(async move { stop.run_until_cancelled(keeper).await });
+        if let Some(interval) = config.sys_interval {
+            let (node, stop) = (self.node.clone(), self.stop.clone());
+            tokio::spawn(async move { stop.run_until_cancelled(sys::run(node, interval)).await });
+        }
         if let Some(socket) = sockets.http {
             let (node, stop) = (self.node.clone(), self.stop.clone());
             tokio::spawn(http::serve(socket, node, stop));

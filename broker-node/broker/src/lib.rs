@@ -36,6 +36,7 @@ mod retained;
 mod router;
 mod sessions;
 mod sockets;
+mod sys;
 mod tls;
 mod usage;
 mod websocket;

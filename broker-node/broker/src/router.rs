@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::{Mutex, RwLock};
 use revoq_credentials::TenantName;
 use revoq_mqtt::{QoS, TopicFilter};
-use revoq_routing::{Draw, Shared, Strategy, Table};
+use revoq_routing::{Draw, HashKeys, Shared, Strategy, Table};
 use revoq_session::{Delivery, Message, SessionState, SubscriptionTerms};
 use slab::Slab;
 
@@ -17,6 +17,7 @@ use crate::gate::Shut;
 use crate::node::Node;
 use crate::registry::{Entry, Posted};
 use crate::retained::Store;
+use crate::sys::Figures;
 
 thread_local! {
     /// Reused from message to message.
@@ -51,6 +52,11 @@ impl Router {
         self.queued.load(Ordering::Relaxed)
     }
 
+    /// Of every tenant that had a client.
+    pub(crate) fn spaces(&self) -> Vec<Arc<Space>> {
+        self.spaces.read().values().cloned().collect()
+    }
+
     /// Retained messages of all tenants, and their bytes.
     pub(crate) fn retained(&self) -> (usize, usize) {
         let stores = self.spaces.read();
@@ -67,6 +73,7 @@ pub(crate) struct Space {
     pub(crate) retained: Store,
     /// Of all spaces: [`Router::queued`].
     queued: Arc<AtomicUsize>,
+    pub(crate) figures: Figures,
 }
 
 /// Who publishes.
@@ -78,7 +85,6 @@ pub(crate) struct Publisher {
     pub(crate) key: u64,
 }
 
-#[derive(Default)]
 struct Inner {
     table: Table<usize, SubscriptionTerms>,
     shared: Shared<usize, SubscriptionTerms>,
@@ -94,8 +100,10 @@ enum Target {
 
 impl Space {
     fn new(strategy: Strategy, queued: Arc<AtomicUsize>) -> Space {
-        let inner = Inner { shared: Shared::new(strategy), ..Inner::default() };
-        Space { inner: RwLock::new(inner), retained: Store::default(), queued }
+        let keys = HashKeys::from(rand::random::<[u64; 4]>());
+        let (table, shared) = (Table::new(keys), Shared::new(strategy, keys));
+        let inner = RwLock::new(Inner { table, shared, targets: Slab::new() });
+        Space { inner, retained: Store::default(), queued, figures: Figures::default() }
     }
 
     /// A place for a connection that subscribes for the first time.
@@ -166,9 +174,23 @@ impl Space {
     pub(crate) fn publish(&self, message: &Arc<Message>, from: Publisher, node: &Node) -> bool {
         let metrics = &node.metrics;
         metrics.published.inc();
+        Figures::add(&self.figures.received, 1);
+        let delivered = self.hand_out(message, from, node);
+        metrics.delivered.inc_by(delivered);
+        Figures::add(&self.figures.sent, delivered);
+        delivered > 0
+    }
+
+    /// Publishes what the node itself has to say. It is counted nowhere.
+    pub(crate) fn announce(&self, message: &Arc<Message>, node: &Node) {
+        self.hand_out(message, Publisher { target: None, key: 0 }, node);
+    }
+
+    /// How many got it.
+    fn hand_out(&self, message: &Arc<Message>, from: Publisher, node: &Node) -> u64 {
         if message.retain() {
             // First: who subscribes in between gets this one, and not the one before.
-            self.retained.keep(message, &node.limits, metrics);
+            self.retained.keep(message, &node.limits, &node.metrics);
         }
         let inner = self.inner.read();
         MATCHES.with_borrow_mut(|matches| {
@@ -184,10 +206,14 @@ impl Space {
                     delivered += u64::from(self.post(target, delivery, node));
                 }
             }
-            delivered += self.publish_shared(&inner, message, from, node);
-            metrics.delivered.inc_by(delivered);
-            delivered > 0
+            delivered + self.publish_shared(&inner, message, from, node)
         })
+    }
+
+    /// Pairs of a client and a filter.
+    pub(crate) fn subscriptions(&self) -> usize {
+        let inner = self.inner.read();
+        inner.table.len() + inner.shared.members()
     }
 
     /// One copy for each group: to the member that the strategy chose, or to the next that has room; to one that is away
@@ -228,8 +254,38 @@ impl Space {
     /// True if it is in the mailbox, or waits for a client that is away.
     fn post(&self, target: &Target, delivery: Delivery, node: &Node) -> bool {
         match target {
-            Target::Here(entry) => post(entry, delivery, node),
+            Target::Here(entry) => self.post_here(entry, delivery, node),
             Target::Away(state) => self.post_away(&mut state.lock(), &delivery, node),
+        }
+    }
+
+    /// True if it is in the mailbox.
+    fn post_here(&self, entry: &Entry, delivery: Delivery, node: &Node) -> bool {
+        let (limits, metrics) = (&node.limits, &node.metrics);
+        // What comes between the cut and the end of the connection waits for the next one of the session.
+        if !entry.gate.is_open() && !entry.outlives {
+            return false;
+        }
+        let (posted, dropped) =
+            entry.mailbox.post(delivery, limits.mailbox_messages_max, limits.mailbox_bytes_max);
+        if dropped > 0 {
+            metrics.dropped.inc_by(dropped);
+            Figures::add(&self.figures.dropped, dropped);
+        }
+        match posted {
+            Posted::Queued => true,
+            Posted::First => {
+                entry.gate.wake();
+                true
+            }
+            Posted::Dropped | Posted::Shut => false,
+            Posted::Overflow => {
+                metrics.limits.mailbox.inc();
+                if entry.cut(Shut::TooSlow) {
+                    metrics.cuts(Shut::TooSlow).inc();
+                }
+                false
+            }
         }
     }
 
@@ -284,31 +340,4 @@ fn merge(message: &Arc<Message>, terms: &[(usize, SubscriptionTerms)], own: bool
         }
     }
     merged
-}
-
-/// True if it is in the mailbox.
-fn post(entry: &Entry, delivery: Delivery, node: &Node) -> bool {
-    let (limits, metrics) = (&node.limits, &node.metrics);
-    // What comes between the cut and the end of the connection waits for the next one of the session.
-    if !entry.gate.is_open() && !entry.outlives {
-        return false;
-    }
-    let (posted, dropped) =
-        entry.mailbox.post(delivery, limits.mailbox_messages_max, limits.mailbox_bytes_max);
-    metrics.dropped.inc_by(dropped);
-    match posted {
-        Posted::Queued => true,
-        Posted::First => {
-            entry.gate.wake();
-            true
-        }
-        Posted::Dropped | Posted::Shut => false,
-        Posted::Overflow => {
-            metrics.limits.mailbox.inc();
-            if entry.cut(Shut::TooSlow) {
-                metrics.cuts(Shut::TooSlow).inc();
-            }
-            false
-        }
-    }
 }

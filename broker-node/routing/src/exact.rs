@@ -1,18 +1,18 @@
-use std::collections::HashMap;
 use std::hash::Hash;
 
+use crate::hash::{HashKeys, Names};
 use crate::targets::Targets;
 
 /// Filters without wildcards.
 #[derive(Clone)]
 pub(crate) struct Exact<T, O> {
     /// The keys are copies: a slice of the packet would keep its whole frame in memory.
-    filters: HashMap<Box<[u8]>, Targets<T, O>>,
+    filters: Names<Box<[u8]>, Targets<T, O>>,
 }
 
-impl<T, O> Default for Exact<T, O> {
-    fn default() -> Exact<T, O> {
-        Exact { filters: HashMap::new() }
+impl<T, O> Exact<T, O> {
+    pub(crate) fn new(keys: HashKeys) -> Exact<T, O> {
+        Exact { filters: Names::with_hasher(keys.hasher()) }
     }
 }
 

@@ -7,6 +7,7 @@
 //! who of each group of a shared subscription gets a message.
 
 mod exact;
+mod hash;
 mod level;
 mod retained;
 mod shared;
@@ -15,6 +16,7 @@ mod table;
 mod targets;
 mod trie;
 
+pub use hash::HashKeys;
 pub use retained::{RETAINED_LEVELS_MAX, Retained};
 pub use shared::Shared;
 pub use strategy::{Draw, Strategy, stable_hash};

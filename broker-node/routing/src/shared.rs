@@ -1,12 +1,12 @@
 //! Shared subscriptions (MQTT 5.0 section 4.8.2): groups, and who of each gets a message.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use revoq_mqtt::{Topic, TopicFilter, matches};
 
 use crate::Table;
+use crate::hash::{HashKeys, Names};
 use crate::strategy::{Draw, Strategy, jump, scale, stable_hash};
 use crate::targets::Targets;
 
@@ -18,22 +18,17 @@ pub struct Shared<T, O> {
     strategy: Strategy,
     table: Table<usize, ()>,
     /// The place of each group, by its whole filter.
-    places: HashMap<TopicFilter, usize>,
+    places: Names<TopicFilter, usize>,
     groups: Vec<Group<T, O>>,
     /// Places without a group.
     free: Vec<usize>,
+    members: usize,
 }
 
 struct Group<T, O> {
     members: Targets<T, O>,
     /// The member whose turn it is, or that has the group for itself; modulo their number.
     turn: AtomicUsize,
-}
-
-impl<T, O> Default for Shared<T, O> {
-    fn default() -> Shared<T, O> {
-        Shared::new(Strategy::default())
-    }
 }
 
 impl<T, O> Default for Group<T, O> {
@@ -45,13 +40,14 @@ impl<T, O> Default for Group<T, O> {
 impl<T, O> Shared<T, O> {
     /// No group, and how members will be chosen.
     #[must_use]
-    pub fn new(strategy: Strategy) -> Shared<T, O> {
+    pub fn new(strategy: Strategy, keys: HashKeys) -> Shared<T, O> {
         Shared {
             strategy,
-            table: Table::default(),
-            places: HashMap::new(),
+            table: Table::new(keys),
+            places: Names::with_hasher(keys.hasher()),
             groups: Vec::new(),
             free: Vec::new(),
+            members: 0,
         }
     }
 
@@ -59,6 +55,12 @@ impl<T, O> Shared<T, O> {
     #[must_use]
     pub fn len(&self) -> usize {
         self.places.len()
+    }
+
+    /// Members of all groups: subscriptions.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.members
     }
 
     /// Whether there is no group.
@@ -85,7 +87,9 @@ impl<T: Copy + Eq + Hash, O: Clone> Shared<T, O> {
                 place
             }
         };
-        self.groups[place].join(target, options)
+        let replaced = self.groups[place].join(target, options);
+        self.members += usize::from(replaced.is_none());
+        replaced
     }
 
     /// Whether `target` was a member.
@@ -93,6 +97,7 @@ impl<T: Copy + Eq + Hash, O: Clone> Shared<T, O> {
         let Some(place) = self.places.get(filter).copied() else { return false };
         let group = &mut self.groups[place];
         let removed = group.leave(target);
+        self.members -= usize::from(removed);
         if group.members.is_empty() {
             *group = Group::default();
             self.places.remove(filter);

@@ -3,6 +3,7 @@ use std::hash::Hash;
 use revoq_mqtt::{Topic, TopicFilter};
 
 use crate::exact::Exact;
+use crate::hash::HashKeys;
 use crate::trie::Trie;
 
 /// Which target subscribed to what, with options `O`.
@@ -17,16 +18,10 @@ pub struct Table<T, O> {
     subscriptions: usize,
 }
 
-impl<T, O> Default for Table<T, O> {
-    fn default() -> Table<T, O> {
-        Table { exact: Exact::default(), wildcard: Trie::default(), subscriptions: 0 }
-    }
-}
-
 impl<T: Copy + Eq + Hash, O: Clone> Table<T, O> {
     /// An empty table.
-    pub fn new() -> Table<T, O> {
-        Table::default()
+    pub fn new(keys: HashKeys) -> Table<T, O> {
+        Table { exact: Exact::new(keys), wildcard: Trie::new(keys), subscriptions: 0 }
     }
 
     /// Subscribes `target`; the options that it had on this filter, if any.

@@ -1,9 +1,9 @@
-use std::collections::HashMap;
 use std::hash::Hash;
 
 use revoq_mqtt::{Level, Topic, TopicFilter};
 
-use crate::level::next_level;
+use crate::hash::{HashKeys, Names};
+use crate::level::{Name, next_level};
 use crate::targets::Targets;
 
 /// Filters with wildcards, by level.
@@ -17,6 +17,7 @@ pub(crate) struct Trie<T, O> {
     /// Places that no filter needs; their nodes are empty.
     free: Vec<u32>,
     filters: usize,
+    keys: HashKeys,
 }
 
 const ROOT: u32 = 0;
@@ -26,7 +27,7 @@ const COMPACT_MIN: usize = 64;
 
 #[derive(Clone)]
 struct Node<T, O> {
-    names: Names,
+    named: Children,
     /// The child for `+`.
     single: Option<u32>,
     /// Targets of the filter that ends here.
@@ -37,12 +38,12 @@ struct Node<T, O> {
 
 /// The children by name. Most nodes of a chain have one.
 #[derive(Clone, Default)]
-enum Names {
+enum Children {
     #[default]
     None,
-    One(Box<[u8]>, u32),
+    One(Name, u32),
     #[expect(clippy::box_collection, reason = "half the size for the many nodes with one child or none")]
-    Many(Box<HashMap<Box<[u8]>, u32>>),
+    Many(Box<Names<Name, u32>>),
 }
 
 /// A step of a filter from a node to its child.
@@ -52,15 +53,15 @@ enum Step<'a> {
     Single,
 }
 
-impl<T, O> Default for Trie<T, O> {
-    fn default() -> Trie<T, O> {
-        Trie { nodes: vec![Node::default()], free: Vec::new(), filters: 0 }
+impl<T, O> Trie<T, O> {
+    pub(crate) fn new(keys: HashKeys) -> Trie<T, O> {
+        Trie { nodes: vec![Node::default()], free: Vec::new(), filters: 0, keys }
     }
 }
 
 impl<T, O> Default for Node<T, O> {
     fn default() -> Node<T, O> {
-        Node { names: Names::None, single: None, here: Targets::default(), multi: Targets::default() }
+        Node { named: Children::None, single: None, here: Targets::default(), multi: Targets::default() }
     }
 }
 
@@ -145,7 +146,7 @@ impl<T: Copy + Eq + Hash, O> Trie<T, O> {
             self.nodes.push(Node::default());
             u32::try_from(self.nodes.len() - 1).expect("fewer nodes than memory for 4 billion")
         });
-        self.nodes[parent as usize].link(step, child);
+        self.nodes[parent as usize].link(step, child, self.keys);
         child
     }
 
@@ -172,7 +173,7 @@ impl<T: Copy + Eq + Hash, O> Trie<T, O> {
 
 impl<T: Copy + Eq + Hash, O> Node<T, O> {
     fn is_empty(&self) -> bool {
-        matches!(self.names, Names::None)
+        matches!(self.named, Children::None)
             && self.single.is_none()
             && self.here.is_empty()
             && self.multi.is_empty()
@@ -183,27 +184,29 @@ impl<T: Copy + Eq + Hash, O> Node<T, O> {
     }
 
     fn child(&self, step: Step<'_>) -> Option<u32> {
-        match (step, &self.names) {
+        match (step, &self.named) {
             (Step::Single, _) => self.single,
-            (Step::Name(_), Names::None) => None,
-            (Step::Name(name), Names::One(only, child)) => (**only == *name).then_some(*child),
-            (Step::Name(name), Names::Many(children)) => children.get(name).copied(),
+            (Step::Name(_), Children::None) => None,
+            (Step::Name(name), Children::One(only, child)) => (only.as_slice() == name).then_some(*child),
+            (Step::Name(name), Children::Many(children)) => children.get(name).copied(),
         }
     }
 
-    fn link(&mut self, step: Step<'_>, child: u32) {
+    fn link(&mut self, step: Step<'_>, child: u32, keys: HashKeys) {
         let Step::Name(name) = step else {
             self.single = Some(child);
             return;
         };
-        self.names = match std::mem::take(&mut self.names) {
-            Names::None => Names::One(name.into(), child),
-            Names::One(other, at) => {
-                Names::Many(Box::new(HashMap::from([(other, at), (name.into(), child)])))
+        self.named = match std::mem::take(&mut self.named) {
+            Children::None => Children::One(name.into(), child),
+            Children::One(other, at) => {
+                let mut children = Names::with_hasher(keys.hasher());
+                children.extend([(other, at), (name.into(), child)]);
+                Children::Many(Box::new(children))
             }
-            Names::Many(mut children) => {
+            Children::Many(mut children) => {
                 children.insert(name.into(), child);
-                Names::Many(children)
+                Children::Many(children)
             }
         };
     }
@@ -213,9 +216,9 @@ impl<T: Copy + Eq + Hash, O> Node<T, O> {
             self.single = None;
             return;
         };
-        self.names = match std::mem::take(&mut self.names) {
-            Names::None | Names::One(..) => Names::None,
-            Names::Many(mut children) => {
+        self.named = match std::mem::take(&mut self.named) {
+            Children::None | Children::One(..) => Children::None,
+            Children::Many(mut children) => {
                 children.remove(name);
                 if children.len() * 4 <= children.capacity() {
                     children.shrink_to(children.len() * 2);
@@ -224,8 +227,8 @@ impl<T: Copy + Eq + Hash, O> Node<T, O> {
                     1 => children
                         .into_iter()
                         .next()
-                        .map_or(Names::None, |(name, child)| Names::One(name, child)),
-                    _ => Names::Many(children),
+                        .map_or(Children::None, |(name, child)| Children::One(name, child)),
+                    _ => Children::Many(children),
                 }
             }
         };
@@ -235,10 +238,10 @@ impl<T: Copy + Eq + Hash, O> Node<T, O> {
     fn moved(mut self, places: &[u32]) -> Node<T, O> {
         let move_to = |child: &mut u32| *child = places[*child as usize];
         self.single.iter_mut().for_each(move_to);
-        match &mut self.names {
-            Names::None => {}
-            Names::One(_, child) => move_to(child),
-            Names::Many(children) => children.values_mut().for_each(move_to),
+        match &mut self.named {
+            Children::None => {}
+            Children::One(_, child) => move_to(child),
+            Children::Many(children) => children.values_mut().for_each(move_to),
         }
         self
     }
@@ -260,7 +263,7 @@ mod tests {
 
     #[test]
     fn memory_goes_with_the_filters() {
-        let mut trie = Trie::default();
+        let mut trie = Trie::new(HashKeys::from([1, 2, 3, 4]));
         let filters: Vec<TopicFilter> =
             (0..10_000).map(|n| format!("a/{}/{n}/+", n % 7).parse().expect("legal")).collect();
         for filter in &filters {
@@ -280,7 +283,7 @@ mod tests {
 
     #[test]
     fn places_are_used_again() {
-        let mut trie = Trie::default();
+        let mut trie = Trie::new(HashKeys::from([1, 2, 3, 4]));
         let filter: TopicFilter = "a/b/+".parse().expect("legal");
         for _ in 0..100 {
             trie.insert(&filter, 1, ());

@@ -1,7 +1,12 @@
 //! Shared subscriptions: groups, and the member of each to which a message goes.
 
 use revoq_mqtt::{Topic, TopicFilter};
-use revoq_routing::{Draw, Shared, Strategy, stable_hash};
+use revoq_routing::{Draw, HashKeys, Shared, Strategy, stable_hash};
+
+/// As good as random: nobody attacks.
+fn keys() -> HashKeys {
+    HashKeys::from([1, 2, 3, 4])
+}
 
 fn filter(text: &str) -> TopicFilter {
     text.parse().expect("a filter")
@@ -13,7 +18,7 @@ fn draw(random: u64) -> Draw {
 
 /// Members 1 to `count` of one group on `a/#`.
 fn group(strategy: Strategy, count: u32) -> Shared<u32, u8> {
-    let mut shared = Shared::new(strategy);
+    let mut shared = Shared::new(strategy, keys());
     for target in 1..=count {
         assert_eq!(shared.subscribe(&filter("$share/g/a/#"), target, 0), None);
     }
@@ -93,7 +98,7 @@ fn hashes_go_by_publisher_or_topic() {
 
 #[test]
 fn each_group_gets_its_own_copy() {
-    let mut shared = Shared::default();
+    let mut shared = Shared::new(Strategy::RoundRobin, keys());
     for (target, text) in
         [(1, "$share/g/a"), (2, "$share/h/a"), (3, "$share/g/#"), (4, "$queue/a"), (5, "$queue/+")]
     {
@@ -124,7 +129,7 @@ fn each_member_is_asked_once_and_once_more_until_one_takes_it() {
 
 #[test]
 fn groups_end_with_their_last_member() {
-    let mut shared = Shared::default();
+    let mut shared = Shared::new(Strategy::RoundRobin, keys());
     let group = filter("$share/g/a");
     assert_eq!(shared.subscribe(&group, 1, 7), None);
     assert_eq!(shared.subscribe(&group, 1, 8), Some(7), "a second time replaces the options");

@@ -1,13 +1,16 @@
 //! Every key: in the file `tls_listen`, as a flag `--tls-listen`, in the environment `REVOQ_BROKER_TLS_LISTEN`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use revoq_credentials::NodeName;
 use revoq_proto::token::JoinToken;
 use revoq_routing::Strategy;
 
 use super::limits::LIMITS;
-use super::values::{addresses, list, listen, one_address, origins, parse, path, paths, truth, url_path};
+use super::values::{
+    addresses, duration, list, listen, one_address, origins, parse, path, paths, truth, url_path,
+};
 use super::{Config, IdentityFiles};
 
 /// One key and how its text is read.
@@ -140,8 +143,17 @@ const KEYS: &[Key] = &[
         names,
         "DNS names and IP addresses of the issued server certificate, separated by commas"
     ),
+    key!(
+        sys_interval,
+        interval,
+        "Between two publications of $SYS figures, such as 10s, or off [default: 10s]"
+    ),
     key!(shared_strategy, strategy, "Who of a shared subscription gets a message [default: round_robin]"),
 ];
+
+fn interval(text: &str) -> Result<Option<Duration>, String> {
+    if matches!(text.trim(), "0" | "off") { Ok(None) } else { duration(text).map(Some) }
+}
 
 fn strategy(text: &str) -> Result<Strategy, String> {
     let names = || Strategy::ALL.map(Strategy::name).join(", ");

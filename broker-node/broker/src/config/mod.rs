@@ -56,6 +56,8 @@ pub struct Config {
     pub tls_key: Vec<PathBuf>,
     /// DNS names and IP addresses of the certificate that the control plane issues. Default: the node's name.
     pub tls_names: Vec<String>,
+    /// How often `$SYS` figures are published. Default: every 10 seconds.
+    pub sys_interval: Option<Duration>,
     /// How shared subscriptions choose the member that gets a message.
     pub shared_strategy: Strategy,
     /// What peers may use.
@@ -163,6 +165,7 @@ impl Default for Config {
             tls_certificate: Vec::new(),
             tls_key: Vec::new(),
             tls_names: Vec::new(),
+            sys_interval: Some(Duration::from_secs(10)),
             shared_strategy: Strategy::default(),
             limits: Limits::default(),
         }

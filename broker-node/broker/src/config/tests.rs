@@ -33,6 +33,7 @@ fn flags_win_over_the_file() {
     assert_eq!(config.tcp_listen, ["127.0.0.1:1883".parse().expect("an address")]);
     assert_eq!(config.http_listen, None);
     assert_eq!(config.shared_strategy, Strategy::Sticky);
+    assert_eq!(config.sys_interval, Some(Duration::from_secs(10)));
     assert_eq!(config.limits.handshakes_max, 9);
     assert_eq!(config.limits.connect_timeout, Duration::from_millis(500));
 }
@@ -62,6 +63,7 @@ fn each_wrong_value_is_refused_with_its_flag() {
         ("--name", "a b"),
         ("--handshakes-max", "0"),
         ("--shared-strategy", "fair"),
+        ("--sys-interval", "10"),
         ("--connect-timeout", "10"),
         ("--handshake-timeout", "0s"),
         ("--packet-size-max", "1"),
@@ -77,6 +79,16 @@ fn each_wrong_value_is_refused_with_its_flag() {
     ] {
         let error = load(&[flag, value]).expect_err(flag).to_string();
         assert!(error.contains(flag) && error.contains(value), "{error}");
+    }
+}
+
+#[test]
+fn figures_can_be_switched_off() {
+    let token = token();
+    let needed = ["--name", "n", "--control-plane", "a:1", "--join-token", &token];
+    for (value, expected) in [("off", None), ("0", None), ("500ms", Some(Duration::from_millis(500)))] {
+        let config = load(&[&needed[..], &["--sys-interval", value]].concat()).expect("it is complete");
+        assert_eq!(config.sys_interval, expected, "{value}");
     }
 }
 

@@ -45,6 +45,9 @@ impl Connection {
         if lost != Counters::default() {
             let metrics = &self.node.metrics;
             metrics.dropped.inc_by(lost.dropped_queue_full);
+            if let Some(attached) = &self.attached {
+                attached.subscriptions.count_dropped(lost.dropped_queue_full);
+            }
             metrics.expired.inc_by(lost.dropped_expired);
             metrics.oversized.inc_by(lost.dropped_too_large);
             metrics.limits.filters.inc_by(lost.filters_refused);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use revoq_mqtt::{ClientId, ReasonCode, RetainHandling, TopicFilter};
 use revoq_routing::stable_hash;
@@ -11,6 +12,7 @@ use crate::node::Node;
 use crate::registry::Entry;
 use crate::retained::Cursor;
 use crate::router::{Publisher, Space};
+use crate::sys::Figures;
 
 /// Retained messages that are read at a time.
 const RETAINED_PAGE: usize = 32;
@@ -22,6 +24,7 @@ pub(crate) struct Subscriptions {
     target: Option<usize>,
     /// By which shared subscriptions may choose a member for what this client publishes.
     publisher: u64,
+    is_counted: bool,
     filters: Vec<TopicFilter>,
     /// Subscriptions that have not got everything retained yet; one a filter.
     cursors: VecDeque<Cursor>,
@@ -30,7 +33,20 @@ pub(crate) struct Subscriptions {
 impl Subscriptions {
     pub(crate) fn new(space: Arc<Space>, client_id: &ClientId) -> Subscriptions {
         let publisher = stable_hash(client_id.as_bytes());
-        Subscriptions { space, target: None, publisher, filters: Vec::new(), cursors: VecDeque::new() }
+        let (filters, cursors) = (Vec::new(), VecDeque::new());
+        let mut new = Subscriptions { space, target: None, publisher, is_counted: false, filters, cursors };
+        new.count(true);
+        new
+    }
+
+    /// Among the clients that are connected.
+    fn count(&mut self, is_counted: bool) {
+        match (self.is_counted, is_counted) {
+            (false, true) => _ = self.space.figures.clients.fetch_add(1, Ordering::Relaxed),
+            (true, false) => _ = self.space.figures.clients.fetch_sub(1, Ordering::Relaxed),
+            (true, true) | (false, false) => {}
+        }
+        self.is_counted = is_counted;
     }
 
     /// The session ends: messages that other members of its groups can have go to them, those too that it held while its client
@@ -47,6 +63,7 @@ impl Subscriptions {
     }
 
     fn leave(&mut self) -> Option<Box<SessionState>> {
+        self.count(false);
         self.space.leave(self.target.take()?, &self.filters)
     }
 
@@ -57,12 +74,14 @@ impl Subscriptions {
 
     /// The client goes away, and its session is kept: nothing that comes for it is lost from now on.
     pub(super) fn keep(&mut self, entry: &Arc<Entry>, state: Box<SessionState>, node: &Node) {
+        self.count(false);
         let target = *self.target.get_or_insert_with(|| self.space.enter(entry));
         self.space.keep(target, entry, state, node);
     }
 
     /// The client is back.
-    pub(crate) fn resume(&self, entry: &Arc<Entry>) -> Option<Box<SessionState>> {
+    pub(crate) fn resume(&mut self, entry: &Arc<Entry>) -> Option<Box<SessionState>> {
+        self.count(true);
         self.space.resume(self.target?, entry)
     }
 
@@ -136,6 +155,11 @@ impl Subscriptions {
     /// Who the client is as a publisher.
     pub(crate) fn publisher(&self) -> Publisher {
         Publisher { target: self.target, key: self.publisher }
+    }
+
+    /// So many messages did not find room in the client's session.
+    pub(super) fn count_dropped(&self, dropped: u64) {
+        Figures::add(&self.space.figures.dropped, dropped);
     }
 
     /// True if somebody got it.

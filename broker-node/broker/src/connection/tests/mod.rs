@@ -2,6 +2,7 @@
 
 mod bench;
 mod cuts;
+mod figures;
 mod handshakes;
 mod messages;
 mod proxy;
