@@ -52,6 +52,7 @@ impl Scene {
             brokers: arguments.brokers,
             ports: Ports::Free,
             tcp: false,
+            listeners: Vec::new(),
         };
         let cluster = Box::pin(Cluster::start(options)).await?;
         let bundle = Bundle::parse(&std::fs::read_to_string(cluster.bundle_path()?)?)?;

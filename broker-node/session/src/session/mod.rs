@@ -97,6 +97,11 @@ impl Session {
             connected.note_arrival(now, buf.len());
         }
         while self.wants_bytes() && self.core.outputs.len() < OUTPUTS_MAX {
+            // PINGRESP tells the client that what it sent before has been handled.
+            let is_ping = buf.first().is_some_and(|&first| PacketType::of(first) == Some(PacketType::PingReq));
+            if is_ping && !self.core.outputs.is_empty() {
+                break;
+            }
             let cause = match self.take_frame(buf) {
                 Ok(Some(frame)) => self.handle_frame(frame).err(),
                 Ok(None) => break,
