@@ -63,7 +63,7 @@ pub(crate) async fn worker() -> Result<()> {
         name: job.name,
         control_plane: job.replicas,
         join_token: Some(job.token),
-        tls_listen: Some("127.0.0.1:0".parse().expect("an address")),
+        tls_listen: vec!["127.0.0.1:0".parse().expect("an address")],
         http_listen: Some(job.http),
         tls_names: vec!["localhost".to_owned()],
         ..Config::default()

@@ -1,9 +1,11 @@
 //! Clients that we did not write, unmodified: mosquitto and paho, with certificates of every making.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use revoq_broker::ListenerKind;
 use revoq_proto::v1::Transition;
 use revoq_proto::v1::selector::Selector;
 use revoq_tests::Lab;
@@ -92,8 +94,18 @@ async fn paho_talks(lab: &Lab, files: Option<&Files>, paho: &str, version: &str)
 }
 
 fn device(lab: &Lab, files: Option<&Files>, paho: &str, version: &str) -> Result<Command> {
+    device_at(lab, lab.broker(0), files, paho, version)
+}
+
+fn device_at(
+    lab: &Lab,
+    address: SocketAddr,
+    files: Option<&Files>,
+    paho: &str,
+    version: &str,
+) -> Result<Command> {
     let mut command = Command::new(python(paho)?);
-    command.arg(script("device.py")).arg(lab.broker(0).port().to_string()).arg(root(lab)?);
+    command.arg(script("device.py")).arg(address.port().to_string()).arg(root(lab)?);
     command.args(["--version", version]);
     if let Some(files) = files {
         command.arg("--cert").arg(&files.chain).arg("--key").arg(&files.key);
@@ -127,6 +139,37 @@ async fn one_way_tls() -> Result<()> {
     talks_everywhere(&lab, None).await?;
     lab.set("client_certificate", "optional").await?;
     mosquitto_talks(&lab, None, "mqttv5").await?;
+    lab.cluster.shutdown().await;
+    Ok(())
+}
+
+/// With and without TLS, a message of a few bytes and one that fills many frames.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn paho_over_websockets() -> Result<()> {
+    let lab = Lab::start(1, 1).await?;
+    lab.set("client_certificate", "optional").await?;
+    let device = lab.issue("browser").await?;
+    let folder = lab.write_pem(&device)?;
+    let files = Files { chain: folder.join("chain.pem"), key: folder.join("key.pem") };
+    let (plain, secure) = (ListenerKind::WebSocket, ListenerKind::SecureWebSocket);
+    let long = "long ".repeat(30_000);
+    for (kind, files) in [(plain, None), (secure, None), (secure, Some(&files))] {
+        for (paho, version) in [("1.6.1", "3"), ("1.6.1", "5"), ("2.1.0", "3"), ("2.1.0", "5")] {
+            for text in ["hello", &long] {
+                let mut command = device_at(&lab, lab.address(0, kind)?, files, paho, version)?;
+                command.args(["--websockets", "/mqtt", "--subscribe", "paho/#", "--publish", "paho/1", text]);
+                if kind == plain {
+                    command.arg("--plain");
+                }
+                let mut talker = Talker::start(&mut command)?;
+                let heard = format!("\"text\": \"{text}\"");
+                talker
+                    .hear(&heard, HEARD_WITHIN)
+                    .await
+                    .with_context(|| format!("paho {paho}, MQTT {version}, {kind:?}"))?;
+            }
+        }
+    }
     lab.cluster.shutdown().await;
     Ok(())
 }

@@ -14,4 +14,5 @@ mod settings;
 mod stall;
 mod tickets;
 mod transitions;
+mod transports;
 mod watch;

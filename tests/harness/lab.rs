@@ -1,12 +1,18 @@
 //! A cluster of a test's own within the test's process, in its own folder, on free ports.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use revoq_broker::{Listener, ListenerKind};
 use revoq_local::{Cluster, Options, Ports};
 use tempfile::TempDir;
 
 use crate::access::{AUTHORITY, Access, BrokerAddresses};
+
+/// What brokers serve beside MQTT over TLS.
+const LISTENERS: [ListenerKind; 3] =
+    [ListenerKind::Tcp, ListenerKind::WebSocket, ListenerKind::SecureWebSocket];
 
 /// A cluster with one authority, `factory`, in the tenant `default`. It is used as its [`Access`].
 pub struct Lab {
@@ -35,7 +41,9 @@ impl Lab {
 
     async fn open(folder: TempDir, replicas: usize, brokers: usize) -> Result<Lab> {
         let data = folder.path().join("data");
-        let options = Options { data, replicas, brokers, ports: Ports::Free, tcp: false };
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listeners = LISTENERS.map(|kind| Listener::new(kind, free)).into();
+        let options = Options { data, replicas, brokers, ports: Ports::Free, tcp: false, listeners };
         let cluster = Box::pin(Cluster::start(options)).await?;
         let layout = cluster.layout();
         let replicas = layout.replicas.iter().map(|replica| replica.grpc).collect();
@@ -43,6 +51,13 @@ impl Lab {
         let brokers = brokers.map(|broker| BrokerAddresses { tls: broker.tls, http: broker.http }).collect();
         let access = Access::new(cluster.bundle_path()?, replicas, brokers, folder.path())?;
         Ok(Lab { cluster, access, folder })
+    }
+
+    /// Where broker `n` serves that kind; each but MQTT over TLS at another port after a restart.
+    pub fn address(&self, n: usize, kind: ListenerKind) -> Result<SocketAddr> {
+        let addresses = self.cluster.broker(n)?.addresses();
+        let found = addresses.iter().find(|(served, _)| *served == kind);
+        found.map(|(_, address)| *address).with_context(|| format!("broker {n} does not serve {kind:?}"))
     }
 
     /// Stops every process part and starts all of them from their folders.

@@ -12,6 +12,7 @@ pub mod http;
 pub mod lab;
 pub mod mqtt;
 pub mod process;
+pub mod transports;
 pub mod wait;
 
 pub use access::{Access, Device};

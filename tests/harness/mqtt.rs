@@ -12,7 +12,7 @@ use revoq_mqtt::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -84,9 +84,9 @@ pub enum End {
     Silent,
 }
 
-/// A connected MQTT client.
-pub struct Client {
-    stream: TlsStream<TcpStream>,
+/// A connected MQTT client, over TLS or what else carries bytes.
+pub struct Client<S = TlsStream<TcpStream>> {
+    stream: S,
     version: Version,
     buffer: BytesMut,
     next_id: PacketId,
@@ -110,12 +110,37 @@ impl Client {
         config: Arc<ClientConfig>,
         connect: Connect,
     ) -> Result<Result<Client, Refused>> {
+        Client::connect_over(secure(address, config), connect).await
+    }
+
+    /// Was the TLS session resumed?
+    pub fn is_resumed(&self) -> bool {
+        self.stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+    }
+
+    /// The bare connection, for tests that misbehave.
+    pub fn into_stream(self) -> TlsStream<TcpStream> {
+        self.stream
+    }
+}
+
+/// A TLS connection to a listener.
+pub async fn secure(address: SocketAddr, config: Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
+    let tcp = TcpStream::connect(address).await?;
+    tcp.set_nodelay(true)?;
+    let name = ServerName::try_from("localhost").expect("localhost is a name");
+    TlsConnector::from(config).connect(name, tcp).await
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// Connects over what `open` brings.
+    pub async fn connect_over(
+        open: impl Future<Output = std::io::Result<S>>,
+        connect: Connect,
+    ) -> Result<Result<Client<S>, Refused>> {
         let version = connect.version;
         let attempt = async {
-            let tcp = TcpStream::connect(address).await?;
-            tcp.set_nodelay(true)?;
-            let name = ServerName::try_from("localhost").expect("localhost is a name");
-            let stream = TlsConnector::from(config).connect(name, tcp).await?;
+            let stream = open.await?;
             let mut client = Client { stream, version, buffer: BytesMut::new(), next_id: PacketId::FIRST };
             client.send(&Packet::Connect(Box::new(connect))).await?;
             let packet = client.read().await?;
@@ -130,11 +155,6 @@ impl Client {
             }),
             Ok((_, Some(other))) => bail!("CONNACK expected, not {other:?}"),
         }
-    }
-
-    /// Was the TLS session resumed?
-    pub fn is_resumed(&self) -> bool {
-        self.stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
     }
 
     /// Sends a packet.
@@ -248,11 +268,6 @@ impl Client {
             }
         }
         end
-    }
-
-    /// The bare connection, for tests that misbehave.
-    pub fn into_stream(self) -> TlsStream<TcpStream> {
-        self.stream
     }
 
     fn next_id(&mut self) -> PacketId {

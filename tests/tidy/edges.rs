@@ -33,7 +33,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rustls", &["revoq-broker", "revoq-control"]),
     ("tokio-rustls", &["revoq-broker", "revoq-control"]),
     ("quinn", &["revoq-broker", "revoq-control"]),
-    ("tokio-tungstenite", &["revoq-broker", "revoq-control"]),
+    ("tokio-tungstenite", &["revoq-broker"]),
+    ("tungstenite", &["revoq-broker"]),
 ];
 
 /// Crates without sockets, files, threads, clocks and randomness, and what they must therefore not use.

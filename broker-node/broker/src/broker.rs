@@ -7,19 +7,18 @@ use std::time::Duration;
 
 use revoq_proto::client::{ControlChannel, Identity, Options, Persistence, Tls};
 use revoq_proto::v1;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
+use crate::config::{Config, ListenerKind};
 use crate::control::Driver;
-use crate::listener::{Listener, Slots, bind};
+use crate::listener::{Listener, Slots};
 use crate::lookup::LookUps;
 use crate::node::{Node, Parts, Sweep};
-use crate::tls::{ServerCertificate, Source, Verifier, provider, server_config};
+use crate::sockets::{Builder, Sockets};
+use crate::tls::{ServerCertificate, Source};
 use crate::{Error, http, identity};
 
 /// How long connections may take to close at the end, beyond their deadline.
@@ -31,8 +30,7 @@ const READY_INTERVAL: Duration = Duration::from_millis(10);
 /// A running broker node. Dropping it ends it abruptly: sessions are cut, and the lease is left to run out.
 pub struct Broker {
     node: Arc<Node>,
-    tls_address: Option<SocketAddr>,
-    tcp_address: Option<SocketAddr>,
+    addresses: Vec<(ListenerKind, SocketAddr)>,
     http_address: Option<SocketAddr>,
     stop: CancellationToken,
     farewell: CancellationToken,
@@ -51,24 +49,6 @@ pub struct NotReady {
     why: &'static str,
 }
 
-/// The sockets, bound before anything else: a port that is taken is said at once.
-struct Sockets {
-    tls: Option<TcpListener>,
-    tcp: Option<TcpListener>,
-    http: Option<TcpListener>,
-}
-
-impl Sockets {
-    fn bind(config: &Config) -> Result<Sockets, Error> {
-        let one = |what, address: Option<SocketAddr>| address.map(|address| bind(what, address)).transpose();
-        Ok(Sockets {
-            tls: one("MQTT over TLS", config.tls_listen)?,
-            tcp: one("MQTT over TCP", config.tcp_listen)?,
-            http: one("health and metrics", config.http_listen)?,
-        })
-    }
-}
-
 impl Broker {
     /// Binds the listeners, joins the cluster and starts to watch it. Returns when the node is a member; whether it
     /// serves yet, [`Broker::wait_ready`] tells. Must be called within a multi-threaded tokio runtime.
@@ -82,7 +62,7 @@ impl Broker {
         let tls = Tls::from(Identity::clone(&member.identity));
         let channel = ControlChannel::new(&config.control_plane, &tls, Options::default())?;
         let channel = channel.in_order_of(member.node.0);
-        let certificate = sockets.tls.is_some().then(Arc::<ServerCertificate>::default);
+        let certificate = sockets.needs_certificate().then(Arc::<ServerCertificate>::default);
         let node = Arc::new(Node::new(Parts {
             id: member.node,
             name: config.name.clone(),
@@ -91,9 +71,8 @@ impl Broker {
             certificate,
         }));
         let mut broker = Broker {
-            tls_address: address(sockets.tls.as_ref()),
-            tcp_address: address(sockets.tcp.as_ref()),
-            http_address: address(sockets.http.as_ref()),
+            addresses: sockets.addresses(),
+            http_address: sockets.http.as_ref().and_then(|socket| socket.local_addr().ok()),
             node,
             stop: CancellationToken::new(),
             farewell: CancellationToken::new(),
@@ -119,44 +98,33 @@ impl Broker {
     /// Starts the tasks of the listeners.
     fn serve(&self, config: &Config, sockets: Sockets, channel: ControlChannel) -> Result<(), Error> {
         let slots = Slots::new(&config.limits);
-        let listener =
-            |tls| Listener { node: self.node.clone(), slots: slots.clone(), tls, tasks: self.tasks.clone() };
         if let Some(socket) = sockets.http {
             let (node, stop) = (self.node.clone(), self.stop.clone());
             tokio::spawn(http::serve(socket, node, stop));
         }
-        if let (Some(socket), Some(certificate)) = (sockets.tls, &self.node.certificate) {
-            let acceptor = self.acceptor(certificate)?;
+        if let Some(certificate) = &self.node.certificate {
             let source = source(config, channel);
             source.check(certificate)?;
             let (stop, certificate) = (self.stop.clone(), certificate.clone());
             tokio::spawn(async move { stop.run_until_cancelled(source.keep(certificate)).await });
-            self.tasks.spawn(listener(Some(acceptor)).run(socket, self.node.stopping.clone()));
         }
-        if let Some(socket) = sockets.tcp {
-            self.tasks.spawn(listener(None).run(socket, self.node.stopping.clone()));
+        let builder = Builder::new(config, &self.node)?;
+        for (listener, socket) in sockets.mqtt {
+            let listener = Listener {
+                node: self.node.clone(),
+                slots: slots.clone(),
+                layers: builder.layers(&listener),
+                tasks: self.tasks.clone(),
+            };
+            self.tasks.spawn(listener.run(socket, self.node.stopping.clone()));
         }
         Ok(())
     }
 
-    fn acceptor(&self, certificate: &Arc<ServerCertificate>) -> Result<TlsAcceptor, Error> {
-        let node = &self.node;
-        let algorithms = provider().signature_verification_algorithms;
-        let verifier = Verifier::new(node.view.clone(), node.trust.clone(), algorithms);
-        let config = server_config(Arc::new(verifier), node.tickets.clone(), certificate.clone())?;
-        Ok(TlsAcceptor::from(Arc::new(config)))
-    }
-
-    /// Where MQTT over TLS is served, with the port that was drawn for port 0.
+    /// Where MQTT is served, in the order of the configuration, with the ports that were drawn for port 0.
     #[must_use]
-    pub fn tls_address(&self) -> Option<SocketAddr> {
-        self.tls_address
-    }
-
-    /// Where MQTT over TCP is served.
-    #[must_use]
-    pub fn tcp_address(&self) -> Option<SocketAddr> {
-        self.tcp_address
+    pub fn addresses(&self) -> &[(ListenerKind, SocketAddr)] {
+        &self.addresses
     }
 
     /// Where health and metrics are served.
@@ -240,10 +208,6 @@ impl Drop for Broker {
         self.stop.cancel();
         self.node.drain();
     }
-}
-
-fn address(listener: Option<&TcpListener>) -> Option<SocketAddr> {
-    listener.and_then(|listener| listener.local_addr().ok())
 }
 
 fn source(config: &Config, channel: ControlChannel) -> Source {

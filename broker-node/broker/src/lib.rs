@@ -33,10 +33,12 @@ mod node;
 mod registry;
 mod retained;
 mod router;
+mod sockets;
 mod tls;
 mod usage;
+mod websocket;
 
 pub use broker::{Broker, NotReady};
-pub use config::{Config, IdentityFiles, Limits};
+pub use config::{Config, IdentityFiles, Limits, Listener, ListenerKind};
 pub use error::Error;
 pub use node::Sweep;

@@ -7,19 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::Error;
 use crate::connection;
 use crate::node::Node;
+use crate::websocket::Terms;
 
-/// Connections that the kernel keeps for us to accept; it cuts this down to `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
 /// Out of file descriptors: others must end before another try makes sense.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -90,25 +87,25 @@ impl Drop for Slot {
     }
 }
 
-/// Binds a listening socket. Must be called within a tokio runtime.
-pub(crate) fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
-    let bind = || -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
-    };
-    bind().map_err(|source| Error::Listen { what, address, source })
+/// What lies between the socket and MQTT, from the outside in.
+#[derive(Default)]
+pub(crate) struct Layers {
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) websocket: Option<Terms>,
+}
+
+impl Layers {
+    /// MQTT over TCP: there is no handshake.
+    pub(crate) fn are_none(&self) -> bool {
+        self.tls.is_none() && self.websocket.is_none()
+    }
 }
 
 /// Everything that a listener needs to serve its connections.
 pub(crate) struct Listener {
     pub(crate) node: Arc<Node>,
     pub(crate) slots: Arc<Slots>,
-    /// Absent on the plain listener.
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) layers: Arc<Layers>,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -134,8 +131,8 @@ impl Listener {
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%address, %error, "cannot set TCP_NODELAY");
         }
-        let (node, tls) = (self.node.clone(), self.tls.clone());
-        self.tasks.spawn(connection::serve(node, socket, address, tls, slot));
+        let (node, layers) = (self.node.clone(), self.layers.clone());
+        self.tasks.spawn(connection::serve(node, socket, address, layers, slot));
     }
 
     async fn failed(&self, error: &io::Error) {

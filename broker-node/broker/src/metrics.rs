@@ -51,13 +51,15 @@ pub(crate) struct Metrics {
     faults: Counters,
 }
 
-/// TLS handshakes by what became of them.
+/// Handshakes by what became of them.
 pub(crate) struct Handshakes {
     pub(crate) full: Counter,
     pub(crate) resumed: Counter,
     pub(crate) failed: Counter,
     pub(crate) timed_out: Counter,
     pub(crate) not_tls: Counter,
+    /// HTTP that asks for no WebSocket, or for one that is not served.
+    pub(crate) no_websocket: Counter,
 }
 
 /// Refusals by the limit that made them.
@@ -118,7 +120,7 @@ impl Metrics {
             gate_seconds.clone(),
         );
         let cuts = b.counters("gates_shut", "Live sessions whose gate was shut", "cause");
-        let handshakes = b.counters("handshakes", "TLS handshakes by result", "result");
+        let handshakes = b.counters("handshakes", "Handshakes by result", "result");
         let faults =
             b.counters("session_faults", "Sessions that a fault or a limit ended, by reason code", "reason");
         let limits = b.counters("limit_refusals", "What a limit refused", "limit");
@@ -180,6 +182,7 @@ impl Handshakes {
             failed: results.of("failed"),
             timed_out: results.of("timed_out"),
             not_tls: results.of("not_tls"),
+            no_websocket: results.of("no_websocket"),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use revoq_broker::Broker;
+use revoq_broker::{Broker, Listener};
 use revoq_control::{NodeKind, Replica};
 
 use crate::layout::{Layout, Ports};
@@ -33,6 +33,8 @@ pub struct Options {
     pub ports: Ports,
     /// Brokers listen for MQTT over plain TCP too.
     pub tcp: bool,
+    /// Further listeners of each broker. For port 0 one is drawn at each start: [`Broker::addresses`] tells it.
+    pub listeners: Vec<Listener>,
 }
 
 /// A running cluster: stop it with [`Cluster::shutdown`].
@@ -135,8 +137,9 @@ impl Cluster {
             name: format!("broker-{}", n + 1),
             control_plane: self.layout.replicas.iter().map(|replica| replica.grpc.to_string()).collect(),
             join_token: Some(token),
-            tls_listen: Some(addresses.tls),
-            tcp_listen: addresses.tcp,
+            tls_listen: vec![addresses.tls],
+            tcp_listen: addresses.tcp.into_iter().collect(),
+            listeners: self.options.listeners.clone(),
             http_listen: Some(addresses.http),
             tls_names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
             ..revoq_broker::Config::default()

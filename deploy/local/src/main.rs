@@ -48,6 +48,7 @@ async fn main() -> Result<()> {
         brokers: arguments.brokers,
         ports: if arguments.free_ports { Ports::Free } else { Ports::WellKnown },
         tcp: arguments.tcp,
+        listeners: Vec::new(),
     }))
     .await?;
     let summary = summary(&cluster)?;

@@ -1,13 +1,12 @@
 //! Every key: in the file `tls_listen`, as a flag `--tls-listen`, in the environment `REVOQ_BROKER_TLS_LISTEN`.
 
-use std::fmt::Display;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
 
 use revoq_credentials::NodeName;
 
+use super::values::{
+    addresses, duration, list, listen, one_address, origins, parse, path, positive, url_path, within,
+};
 use super::{Config, IdentityFiles};
 
 /// One key and how its text is read.
@@ -108,7 +107,7 @@ pub(super) const KEYS: &[Key] = &[
         "tls_listen",
         "tls-listen",
         "REVOQ_BROKER_TLS_LISTEN",
-        "MQTT over TLS, address:port or off [default: 0.0.0.0:8883]",
+        "MQTT over TLS: address:port, several separated by commas, or off [default: 0.0.0.0:8883]",
         |c, v| {
             c.tls_listen = listen(v)?;
             Ok(())
@@ -118,9 +117,43 @@ pub(super) const KEYS: &[Key] = &[
         "tcp_listen",
         "tcp-listen",
         "REVOQ_BROKER_TCP_LISTEN",
-        "MQTT over TCP, address:port or off [default: off]",
+        "MQTT over TCP, likewise [default: off]",
         |c, v| {
             c.tcp_listen = listen(v)?;
+            Ok(())
+        }
+    ),
+    key!(
+        "ws_listen",
+        "ws-listen",
+        "REVOQ_BROKER_WS_LISTEN",
+        "MQTT over WebSocket, likewise [default: off]",
+        |c, v| {
+            c.ws_listen = listen(v)?;
+            Ok(())
+        }
+    ),
+    key!(
+        "wss_listen",
+        "wss-listen",
+        "REVOQ_BROKER_WSS_LISTEN",
+        "MQTT over WebSocket and TLS, likewise [default: off]",
+        |c, v| {
+            c.wss_listen = listen(v)?;
+            Ok(())
+        }
+    ),
+    key!("ws_path", "ws-path", "REVOQ_BROKER_WS_PATH", "Path of WebSockets [default: /mqtt]", |c, v| {
+        c.ws_path = url_path(v)?;
+        Ok(())
+    }),
+    key!(
+        "ws_origins",
+        "ws-origins",
+        "REVOQ_BROKER_WS_ORIGINS",
+        "Values of Origin that WebSockets take, separated by commas [default: all]",
+        |c, v| {
+            c.ws_origins = origins(v)?;
             Ok(())
         }
     ),
@@ -130,7 +163,7 @@ pub(super) const KEYS: &[Key] = &[
         "REVOQ_BROKER_HTTP_LISTEN",
         "Health and metrics, address:port or off [default: 0.0.0.0:7480]",
         |c, v| {
-            c.http_listen = listen(v)?;
+            c.http_listen = one_address(v)?;
             Ok(())
         }
     ),
@@ -289,60 +322,6 @@ pub(super) const KEYS: &[Key] = &[
         }
     ),
 ];
-
-fn parse<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
-    text.trim().parse().map_err(|error: T::Err| error.to_string())
-}
-
-fn within(text: &str, min: u32, max: u32) -> Result<u32, String> {
-    let value = parse(text)?;
-    if (min..=max).contains(&value) { Ok(value) } else { Err(format!("expected {min} to {max}")) }
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    match parse(text)? {
-        0 => Err("expected at least 1".to_owned()),
-        value => Ok(value),
-    }
-}
-
-fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
-    if text.trim() == "off" {
-        return Ok(None);
-    }
-    parse(text).map(Some).map_err(|_| "expected address:port, such as 0.0.0.0:8883, or off".to_owned())
-}
-
-fn path(text: &str) -> Result<PathBuf, String> {
-    if text.is_empty() { Err("expected a path".to_owned()) } else { Ok(PathBuf::from(text)) }
-}
-
-fn list(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
-}
-
-fn addresses(text: &str) -> Result<Vec<String>, String> {
-    let addresses = list(text);
-    for address in &addresses {
-        revoq_proto::client::check_address(address).map_err(|error| error.to_string())?;
-    }
-    if addresses.is_empty() { Err("expected at least one host:port".to_owned()) } else { Ok(addresses) }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "expected a time above zero, such as 500ms, 10s or 2m".to_owned();
-    let text = text.trim();
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    let milliseconds = match unit {
-        "ms" => Some(number),
-        "s" => number.checked_mul(1000),
-        "m" => number.checked_mul(60_000),
-        _ => None,
-    };
-    milliseconds.filter(|ms| *ms > 0).map(Duration::from_millis).ok_or_else(wrong)
-}
 
 fn identity(config: &mut Config) -> &mut IdentityFiles {
     config.identity.get_or_insert_with(|| IdentityFiles {

@@ -1,15 +1,18 @@
 //! What a node is told at its start. Everything else comes from the control plane.
 
 mod keys;
+mod listeners;
 mod load;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Error;
+pub use listeners::{Listener, ListenerKind};
 
 /// The configuration of a broker node.
 #[derive(Clone)]
@@ -22,10 +25,20 @@ pub struct Config {
     pub join_token: Option<String>,
     /// A node certificate instead of a token.
     pub identity: Option<IdentityFiles>,
-    /// MQTT over TLS. Default: port 8883 of every address.
-    pub tls_listen: Option<SocketAddr>,
-    /// MQTT without TLS. Off by default.
-    pub tcp_listen: Option<SocketAddr>,
+    /// MQTT over TLS. Default: port 8883 of every IPv4 address.
+    pub tls_listen: Vec<SocketAddr>,
+    /// MQTT without TLS. None by default.
+    pub tcp_listen: Vec<SocketAddr>,
+    /// MQTT over WebSocket. None by default.
+    pub ws_listen: Vec<SocketAddr>,
+    /// MQTT over WebSocket and TLS. None by default.
+    pub wss_listen: Vec<SocketAddr>,
+    /// Further listeners, each with settings of its own.
+    pub listeners: Vec<Listener>,
+    /// Path at which WebSockets are served. Default: `/mqtt`.
+    pub ws_path: String,
+    /// Values of Origin that are let in. Empty, the default: all. Clients that send none are no browsers and let in.
+    pub ws_origins: Vec<String>,
     /// Health and metrics. Default: port 7480 of every address.
     pub http_listen: Option<SocketAddr>,
     /// Server certificates, leaf first, PEM; needs `tls_key`. Without it the control plane issues one.
@@ -105,15 +118,20 @@ impl Default for Limits {
 
 impl Default for Config {
     fn default() -> Config {
-        let everywhere = |port| Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+        let everywhere = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         Config {
             name: String::new(),
             control_plane: Vec::new(),
             join_token: None,
             identity: None,
-            tls_listen: everywhere(8883),
-            tcp_listen: None,
-            http_listen: everywhere(7480),
+            tls_listen: vec![everywhere(8883)],
+            tcp_listen: Vec::new(),
+            ws_listen: Vec::new(),
+            wss_listen: Vec::new(),
+            listeners: Vec::new(),
+            ws_path: "/mqtt".to_owned(),
+            ws_origins: Vec::new(),
+            http_listen: Some(everywhere(7480)),
             tls_certificate: None,
             tls_key: None,
             tls_names: Vec::new(),
@@ -152,10 +170,7 @@ impl Config {
         if self.tls_certificate.is_some() != self.tls_key.is_some() {
             return incomplete("tls_certificate and tls_key go together");
         }
-        if self.tls_listen.is_none() && self.tcp_listen.is_none() {
-            return incomplete("neither tls_listen nor tcp_listen is on: no client could connect");
-        }
-        Ok(())
+        self.check_listeners()
     }
 }
 
@@ -165,8 +180,7 @@ impl std::fmt::Debug for Config {
         f.debug_struct("Config")
             .field("name", &self.name)
             .field("control_plane", &self.control_plane)
-            .field("tls_listen", &self.tls_listen)
-            .field("tcp_listen", &self.tcp_listen)
+            .field("listeners", &self.all_listeners())
             .field("http_listen", &self.http_listen)
             .field("limits", &self.limits)
             .finish_non_exhaustive()

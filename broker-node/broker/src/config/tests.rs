@@ -29,8 +29,8 @@ fn flags_win_over_the_file() {
         load(&["--config", path, "--name", "from-flag", "--http-listen", "off"]).expect("it is complete");
     assert_eq!(config.name, "from-flag");
     assert_eq!(config.control_plane, ["a:1", "b:2"]);
-    assert_eq!(config.tls_listen, Some("0.0.0.0:8883".parse().expect("an address")));
-    assert_eq!(config.tcp_listen, Some("127.0.0.1:1883".parse().expect("an address")));
+    assert_eq!(config.tls_listen, ["0.0.0.0:8883".parse().expect("an address")]);
+    assert_eq!(config.tcp_listen, ["127.0.0.1:1883".parse().expect("an address")]);
     assert_eq!(config.http_listen, None);
     assert_eq!(config.limits.handshakes_max, 9);
     assert_eq!(config.limits.connect_timeout, Duration::from_millis(500));
@@ -64,6 +64,12 @@ fn each_wrong_value_is_refused_with_its_flag() {
         ("--handshake-timeout", "0s"),
         ("--packet-size-max", "1"),
         ("--tcp-listen", "localhost"),
+        ("--wss-listen", "off,127.0.0.1:8084"),
+        ("--http-listen", "127.0.0.1:1,127.0.0.1:2"),
+        ("--ws-path", "mqtt"),
+        ("--ws-path", "/mqtt?x"),
+        ("--ws-origins", "console.example.com"),
+        ("--ws-origins", "https://console.example.com/"),
         ("--join-token-file", "/nonexistent/token"),
     ] {
         let error = load(&[flag, value]).expect_err(flag).to_string();
@@ -87,7 +93,7 @@ fn what_is_missing_is_said() {
         (&good[..2], "control_plane is missing"),
         (&good[..4], "either join_token or the identity_"),
         (&[&good[..], &["--tls-key", "k"]].concat()[..], "tls_certificate and tls_key"),
-        (&[&good[..], &["--tls-listen", "off"]].concat()[..], "neither tls_listen nor tcp_listen"),
+        (&[&good[..], &["--tls-listen", "off"]].concat()[..], "no listener is on"),
         (&[&good[..], &["--identity-node", "3"]].concat()[..], "either join_token or the identity_"),
         (&[&good[..4], &["--identity-node", "3"]].concat()[..], "go together"),
     ] {

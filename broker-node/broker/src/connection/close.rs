@@ -39,7 +39,7 @@ impl Connection {
     /// the closing word cannot follow it.
     fn cut(&mut self, why: Shut) -> Option<CloseReason> {
         let unwritten = std::mem::take(&mut self.unwritten);
-        let is_half = self.is_midway && !unwritten.is_empty();
+        let is_half = (self.is_midway && !unwritten.is_empty()) || self.stream.is_midway();
         if !is_half {
             self.session.put_back(unwritten);
         }

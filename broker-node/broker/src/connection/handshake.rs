@@ -1,99 +1,153 @@
-//! From the first byte to the end of the TLS handshake.
+//! From the first byte to the end of the last handshake: TLS, WebSocket, or one within the other.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::admission::Evidence;
+use super::stream::Stream;
+use crate::admission::{Arrival, Evidence};
 use crate::clock;
-use crate::listener::Slots;
+use crate::listener::{Layers, Slot};
 use crate::node::Node;
 use crate::registry::Transport;
 use crate::tls::WRITE_BUFFER_MAX;
+use crate::websocket::{self, Terms};
 
 /// The content type of a TLS record that starts a handshake, RFC 8446 section 5.1.
 const HANDSHAKE: u8 = 0x16;
-/// After a failed handshake the client is given this long to read the alert.
-const ALERT_LINGER: Duration = Duration::from_secs(1);
+/// After a failed handshake the client is given this long to read the alert, or the HTTP answer.
+const REFUSAL_LINGER: Duration = Duration::from_secs(1);
 /// The part of that in which its bytes are thrown away.
-const ALERT_LINGER_BYTES: u64 = 64 * 1024;
+const REFUSAL_LINGER_BYTES: u64 = 64 * 1024;
 
-/// Performs a handshake, or counts why there is none.
+/// Why there is no connection.
+enum Refused {
+    /// There is nothing to be told, or nobody.
+    Closed,
+    /// The client was told, and should be given the time to read it.
+    Told(Box<dyn Wire>),
+}
+
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for S {}
+
+/// Performs all handshakes, or counts why there is no connection.
 pub(super) async fn handshake(
     node: &Node,
-    slots: &Slots,
+    slot: &Slot,
     socket: TcpStream,
-    tls: &TlsAcceptor,
-) -> Option<(Box<TlsStream<TcpStream>>, Evidence, Transport)> {
-    let Ok(permit) = slots.handshakes.try_acquire() else {
+    address: SocketAddr,
+    layers: &Layers,
+) -> Option<(Stream, Arrival)> {
+    if layers.are_none() {
+        let arrival = Arrival { evidence: Evidence::Anonymous, address, transport: Transport::Tcp };
+        return Some((Stream::Plain(socket), arrival));
+    }
+    let Ok(permit) = slot.slots().handshakes.try_acquire() else {
         node.metrics.limits.handshakes.inc();
         return None;
     };
-    let handshakes = &node.metrics.handshakes;
-    let accepted = tokio::time::timeout(node.limits.handshake_timeout, accept(node, socket, tls)).await;
+    let accepted = accept(node, socket, address, layers);
+    let accepted = tokio::time::timeout(node.limits.handshake_timeout, accepted).await;
     drop(permit);
     match accepted {
+        Ok(Ok(accepted)) => Some(accepted),
+        Ok(Err(Refused::Closed)) => None,
+        Ok(Err(Refused::Told(wire))) => {
+            let _ = tokio::time::timeout(REFUSAL_LINGER, linger(wire)).await;
+            None
+        }
         Err(_) => {
-            handshakes.timed_out.inc();
+            node.metrics.handshakes.timed_out.inc();
             None
         }
-        Ok(Accepted::NotTls) => None,
-        Ok(Accepted::Failed(socket)) => {
-            handshakes.failed.inc();
-            let _ = tokio::time::timeout(ALERT_LINGER, linger(socket)).await;
-            None
-        }
-        Ok(Accepted::Done(mut stream)) => {
+    }
+}
+
+async fn accept(
+    node: &Node,
+    socket: TcpStream,
+    address: SocketAddr,
+    layers: &Layers,
+) -> Result<(Stream, Arrival), Refused> {
+    let arrival = |evidence, transport| Arrival { evidence, address, transport };
+    let Some(tls) = &layers.tls else {
+        let arrival = arrival(Evidence::Anonymous, Transport::WebSocket);
+        return match &layers.websocket {
+            Some(terms) => Ok((Stream::WebSocket(upgrade(node, socket, terms).await?), arrival)),
+            None => Ok((Stream::Plain(socket), Arrival { transport: Transport::Tcp, ..arrival })),
+        };
+    };
+    let stream = secure(node, socket, tls).await?;
+    let connection = stream.get_ref().1;
+    let evidence = evidence(node, connection.peer_certificates());
+    let arrival = arrival(evidence, transport(connection, layers.websocket.is_some()));
+    match &layers.websocket {
+        Some(terms) => Ok((Stream::SecureWebSocket(upgrade(node, stream, terms).await?), arrival)),
+        None => Ok((Stream::Tls(Box::new(stream)), arrival)),
+    }
+}
+
+async fn secure(node: &Node, socket: TcpStream, tls: &TlsAcceptor) -> Result<TlsStream<TcpStream>, Refused> {
+    let handshakes = &node.metrics.handshakes;
+    let mut first = [0];
+    if !matches!(socket.peek(&mut first).await, Ok(1)) {
+        return Err(Refused::Closed);
+    }
+    if first[0] != HANDSHAKE {
+        handshakes.not_tls.inc();
+        // Unread bytes would turn the close into a reset.
+        let _ = socket.try_read(&mut [0; 1024]);
+        return Err(Refused::Closed);
+    }
+    match tls.accept(socket).into_fallible().await {
+        Ok(mut stream) => {
             let (_, connection) = stream.get_mut();
             connection.set_buffer_limit(Some(WRITE_BUFFER_MAX));
             match connection.handshake_kind() {
                 Some(HandshakeKind::Resumed) => handshakes.resumed.inc(),
                 _ => handshakes.full.inc(),
             };
-            let (evidence, transport) = (evidence(node, connection), transport(connection));
-            Some((stream, evidence, transport))
+            Ok(stream)
         }
-    }
-}
-
-enum Accepted {
-    Done(Box<TlsStream<TcpStream>>),
-    Failed(TcpStream),
-    NotTls,
-}
-
-async fn accept(node: &Node, socket: TcpStream, tls: &TlsAcceptor) -> Accepted {
-    let mut first = [0];
-    if !matches!(socket.peek(&mut first).await, Ok(1)) {
-        return Accepted::NotTls;
-    }
-    if first[0] != HANDSHAKE {
-        node.metrics.handshakes.not_tls.inc();
-        // Unread bytes would turn the close into a reset.
-        let _ = socket.try_read(&mut [0; 1024]);
-        return Accepted::NotTls;
-    }
-    match tls.accept(socket).into_fallible().await {
-        Ok(stream) => Accepted::Done(Box::new(stream)),
         Err((error, socket)) => {
             tracing::debug!(%error, "TLS handshake failed");
-            Accepted::Failed(socket)
+            handshakes.failed.inc();
+            Err(Refused::Told(Box::new(socket)))
         }
     }
 }
 
-/// Lets the client read the alert: a socket that is closed over unread bytes resets, and the alert may be lost.
-async fn linger(mut socket: TcpStream) {
-    if socket.shutdown().await.is_err() {
+async fn upgrade<S: Wire + 'static>(
+    node: &Node,
+    stream: S,
+    terms: &Terms,
+) -> Result<Box<websocket::WebSocket<S>>, Refused> {
+    match websocket::upgrade(stream, terms, node.limits.packet_size_max).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(websocket::Refused::Gone) => Err(Refused::Closed),
+        Err(websocket::Refused::Told(stream)) => {
+            node.metrics.handshakes.no_websocket.inc();
+            Err(Refused::Told(Box::new(stream)))
+        }
+    }
+}
+
+/// Lets the client read what it was told: a socket that is closed over unread bytes resets, and that may be lost.
+async fn linger(mut wire: Box<dyn Wire>) {
+    if wire.shutdown().await.is_err() {
         return;
     }
-    let mut left = ALERT_LINGER_BYTES;
+    let mut left = REFUSAL_LINGER_BYTES;
     let mut scrap = [0; 512];
-    while let Ok(count @ 1..) = socket.read(&mut scrap).await {
+    while let Ok(count @ 1..) = wire.read(&mut scrap).await {
         left = left.saturating_sub(count as u64);
         if left == 0 {
             return;
@@ -102,8 +156,8 @@ async fn linger(mut socket: TcpStream) {
 }
 
 /// Who the client is, taken from the connection and not from the verifier, which resumed handshakes do not ask.
-fn evidence(node: &Node, connection: &ServerConnection) -> Evidence {
-    match connection.peer_certificates() {
+fn evidence(node: &Node, chain: Option<&[CertificateDer<'_>]>) -> Evidence {
+    match chain {
         None | Some([]) => Evidence::Anonymous,
         Some(chain) => match node.trust.identify(chain, clock::now().millis()) {
             Ok(identity) => Evidence::Identity(identity),
@@ -112,9 +166,11 @@ fn evidence(node: &Node, connection: &ServerConnection) -> Evidence {
     }
 }
 
-fn transport(connection: &ServerConnection) -> Transport {
-    match connection.protocol_version() {
-        Some(ProtocolVersion::TLSv1_2) => Transport::Tls12,
-        _ => Transport::Tls13,
+fn transport(connection: &ServerConnection, is_websocket: bool) -> Transport {
+    match (connection.protocol_version(), is_websocket) {
+        (Some(ProtocolVersion::TLSv1_2), false) => Transport::Tls12,
+        (Some(ProtocolVersion::TLSv1_2), true) => Transport::SecureWebSocket12,
+        (_, false) => Transport::Tls13,
+        (_, true) => Transport::SecureWebSocket13,
     }
 }

@@ -17,14 +17,13 @@ use bytes::BytesMut;
 use revoq_session::{Admission, CloseReason, ConnectRequest, Session};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
-use tokio_rustls::TlsAcceptor;
 
-use crate::admission::{Arrival, Evidence, admit};
+use crate::admission::{Arrival, admit};
 use crate::clock;
 use crate::gate::Shut;
-use crate::listener::Slot;
+use crate::listener::{Layers, Slot};
 use crate::node::Node;
-use crate::registry::{Registered, Transport};
+use crate::registry::Registered;
 use stream::Stream;
 use subscriptions::Subscriptions;
 
@@ -75,11 +74,11 @@ pub(crate) async fn serve(
     node: Arc<Node>,
     socket: TcpStream,
     address: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    layers: Arc<Layers>,
     slot: Slot,
 ) {
     let stopping = node.stopping.clone();
-    let start = Box::pin(start(node, socket, address, tls, &slot));
+    let start = Box::pin(start(node, socket, address, layers, &slot));
     let Some(Some((mut connection, ended))) = stopping.run_until_cancelled(start).await else { return };
     let event = match ended {
         Some(event) => event,
@@ -94,21 +93,14 @@ async fn start(
     node: Arc<Node>,
     socket: TcpStream,
     address: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    layers: Arc<Layers>,
     slot: &Slot,
 ) -> Option<(Box<Connection>, Option<Event>)> {
-    let (stream, evidence, transport) = match tls {
-        None => (Stream::Plain(socket), Evidence::Anonymous, Transport::Tcp),
-        Some(tls) => {
-            let (stream, evidence, transport) =
-                handshake::handshake(&node, slot.slots(), socket, &tls).await?;
-            (Stream::Tls(stream), evidence, transport)
-        }
-    };
+    let (stream, arrival) = handshake::handshake(&node, slot, socket, address, &layers).await?;
     let mut connection = Box::new(Connection::new(node, stream));
     let event = poll_fn(|cx| connection.poll(cx)).await;
     let Event::Connect(request) = event else { return Some((connection, Some(event))) };
-    let admission = connection.admit(Arrival { evidence, address, transport }, &request).await;
+    let admission = connection.admit(arrival, &request).await;
     connection.session.handle_admission(clock::tick(clock::now()), admission);
     Some((connection, None))
 }

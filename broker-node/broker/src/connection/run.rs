@@ -231,7 +231,7 @@ impl Connection {
             }
         }
         self.unwritten = BytesMut::new();
-        if self.needs_flush && self.stream.poll_flush(cx)?.is_ready() {
+        if (self.needs_flush || self.stream.owes()) && self.stream.poll_flush(cx)?.is_ready() {
             self.needs_flush = false;
         }
         Ok(progress)

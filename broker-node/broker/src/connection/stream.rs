@@ -1,4 +1,4 @@
-//! A socket with or without TLS, polled in both directions by one task.
+//! What carries the bytes of MQTT, polled in both directions by one task.
 
 use std::io;
 use std::pin::Pin;
@@ -8,10 +8,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::websocket::WebSocket;
+
 /// The transport of a connection.
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    WebSocket(Box<WebSocket<TcpStream>>),
+    SecureWebSocket(Box<WebSocket<TlsStream<TcpStream>>>),
 }
 
 impl Stream {
@@ -19,28 +23,32 @@ impl Stream {
         match self {
             Stream::Plain(socket) => socket,
             Stream::Tls(stream) => stream.get_ref().0,
+            Stream::WebSocket(stream) => stream.get_ref(),
+            Stream::SecureWebSocket(stream) => stream.get_ref().get_ref().0,
         }
     }
 
     /// Reads into `buffer`; zero is the end. A peer that ends TLS without `close_notify` has ended all the same.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
         let read = match self {
-            Stream::Plain(socket) => Pin::new(socket).poll_read(cx, &mut buffer),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+            Stream::Plain(socket) => poll_read(socket, cx, buffer),
+            Stream::Tls(stream) => poll_read(&mut **stream, cx, buffer),
+            Stream::WebSocket(stream) => stream.poll_read(cx, buffer),
+            Stream::SecureWebSocket(stream) => stream.poll_read(cx, buffer),
         };
         match read {
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(buffer.filled().len())),
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => Poll::Pending,
+            read => read,
         }
     }
 
+    /// Writes a part of `bytes`. What was begun is gone on with: see [`Stream::is_midway`].
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Stream::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::WebSocket(stream) => stream.poll_write(cx, bytes),
+            Stream::SecureWebSocket(stream) => stream.poll_write(cx, bytes),
         }
     }
 
@@ -48,14 +56,36 @@ impl Stream {
         match self {
             Stream::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::WebSocket(stream) => stream.poll_flush(cx),
+            Stream::SecureWebSocket(stream) => stream.poll_flush(cx),
         }
     }
 
-    /// `close_notify`, then the end of our direction.
+    /// Close frame, `close_notify`, then the end of our direction.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Stream::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::WebSocket(stream) => stream.poll_shutdown(cx),
+            Stream::SecureWebSocket(stream) => stream.poll_shutdown(cx),
+        }
+    }
+
+    /// Has the transport announced bytes that have not left? Then nothing else can be written before them.
+    pub(super) fn is_midway(&self) -> bool {
+        match self {
+            Stream::Plain(_) | Stream::Tls(_) => false,
+            Stream::WebSocket(stream) => stream.is_midway(),
+            Stream::SecureWebSocket(stream) => stream.is_midway(),
+        }
+    }
+
+    /// Has the transport something of its own to write, such as a pong? Flushing does it.
+    pub(super) fn owes(&self) -> bool {
+        match self {
+            Stream::Plain(_) | Stream::Tls(_) => false,
+            Stream::WebSocket(stream) => stream.owes(),
+            Stream::SecureWebSocket(stream) => stream.owes(),
         }
     }
 
@@ -66,4 +96,13 @@ impl Stream {
             tracing::debug!(%error, "cannot set SO_LINGER");
         }
     }
+}
+
+fn poll_read<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    buffer: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    let mut buffer = ReadBuf::new(buffer);
+    Pin::new(stream).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
 }

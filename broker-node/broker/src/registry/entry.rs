@@ -15,6 +15,9 @@ pub(crate) enum Transport {
     Tcp,
     Tls12,
     Tls13,
+    WebSocket,
+    SecureWebSocket12,
+    SecureWebSocket13,
 }
 
 impl Transport {
@@ -24,6 +27,9 @@ impl Transport {
             Transport::Tcp => "TCP",
             Transport::Tls12 => "TLS 1.2",
             Transport::Tls13 => "TLS 1.3",
+            Transport::WebSocket => "WebSocket",
+            Transport::SecureWebSocket12 => "WebSocket TLS 1.2",
+            Transport::SecureWebSocket13 => "WebSocket TLS 1.3",
         }
     }
 }

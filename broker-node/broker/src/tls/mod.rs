@@ -31,17 +31,37 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// The configuration of the TLS listener. Verifier, tickets and certificate change underneath it at run time.
+/// What a TLS listener carries, as ALPN names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carries {
+    Mqtt,
+    /// The start of a WebSocket; browsers offer it.
+    Http,
+}
+
+impl Carries {
+    /// A client that offers none of these but others is refused in the handshake, RFC 7301 section 3.2; one that offers
+    /// nothing is let in.
+    fn protocols(self) -> Vec<Vec<u8>> {
+        match self {
+            Carries::Mqtt => vec![b"mqtt".to_vec()],
+            Carries::Http => vec![b"http/1.1".to_vec()],
+        }
+    }
+}
+
+/// The configuration of a TLS listener. Verifier, tickets and certificate change underneath it at run time.
 pub(crate) fn server_config(
     verifier: Arc<Verifier>,
     tickets: Arc<Tickets>,
     certificate: Arc<ServerCertificate>,
+    carries: Carries,
 ) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(certificate);
-    config.alpn_protocols = vec![b"mqtt".to_vec()];
+    config.alpn_protocols = carries.protocols();
     config.ticketer = tickets;
     config.send_tls13_tickets = 1;
     // Only tickets, whose keys all nodes share: a cache of this node would resume at this node only.

@@ -10,17 +10,19 @@ use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 use tokio_util::task::TaskTracker;
 
 use crate::clock;
 use crate::config::Limits;
-use crate::listener::{Listener, Slots, bind};
+use crate::listener::{Layers, Listener, Slots};
 use crate::lookup::LookUps;
 use crate::node::{Node, Parts};
 use crate::registry::Swept;
+use crate::sockets::bind;
 use crate::tls::tests::certificates::{self_signed_ca, view};
-use crate::tls::{ServerCertificate, Verifier, provider, server_config};
+use crate::tls::{Carries, ServerCertificate, Verifier, provider, server_config};
+use crate::websocket::Terms;
 
 /// Nothing takes longer unless it hangs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,6 +31,8 @@ pub(super) struct Bench {
     pub(super) node: Arc<Node>,
     pub(super) tcp: SocketAddr,
     pub(super) tls: SocketAddr,
+    pub(super) ws: SocketAddr,
+    pub(super) wss: SocketAddr,
 }
 
 impl Bench {
@@ -52,20 +56,28 @@ impl Bench {
         node.view.store(Arc::new(view));
         node.freshness.set_grace(StaleGrace::Never);
         node.freshness.grant(clock::now(), 600_000);
-        let algorithms = provider().signature_verification_algorithms;
-        let verifier = Verifier::new(node.view.clone(), node.trust.clone(), algorithms);
-        let config = server_config(Arc::new(verifier), node.tickets.clone(), certificate);
-        let acceptor = TlsAcceptor::from(Arc::new(config.expect("a configuration")));
-        let serve = |tls: Option<TlsAcceptor>| {
+        let acceptor = |carries| {
+            let algorithms = provider().signature_verification_algorithms;
+            let verifier = Verifier::new(node.view.clone(), node.trust.clone(), algorithms);
+            let config =
+                server_config(Arc::new(verifier), node.tickets.clone(), certificate.clone(), carries);
+            TlsAcceptor::from(Arc::new(config.expect("a configuration")))
+        };
+        let websocket = || Terms { path: "/mqtt".to_owned(), origins: Vec::new() };
+        let serve = |layers: Layers| {
             let socket = bind("tests", "127.0.0.1:0".parse().expect("an address")).expect("a free port");
             let address = socket.local_addr().expect("it is bound");
-            let listener =
-                Listener { node: node.clone(), slots: slots.clone(), tls, tasks: TaskTracker::new() };
-            tokio::spawn(listener.run(socket, node.stopping.clone()));
+            let (node, slots) = (node.clone(), slots.clone());
+            let listener = Listener { node, slots, layers: Arc::new(layers), tasks: TaskTracker::new() };
+            let stop = listener.node.stopping.clone();
+            tokio::spawn(listener.run(socket, stop));
             address
         };
-        let (tcp, tls) = (serve(None), serve(Some(acceptor)));
-        Bench { node, tcp, tls }
+        let tcp = serve(Layers::default());
+        let tls = serve(Layers { tls: Some(acceptor(Carries::Mqtt)), ..Layers::default() });
+        let ws = serve(Layers { websocket: Some(websocket()), ..Layers::default() });
+        let wss = serve(Layers { tls: Some(acceptor(Carries::Http)), websocket: Some(websocket()) });
+        Bench { node, tcp, tls, ws, wss }
     }
 
     pub(super) async fn tcp(&self, client_id: &str) -> Client<TcpStream> {
@@ -78,11 +90,8 @@ impl Bench {
     pub(super) async fn handshake(
         &self,
         config: &Arc<rustls::ClientConfig>,
-    ) -> std::io::Result<Client<tokio_rustls::client::TlsStream<TcpStream>>> {
-        let socket = TcpStream::connect(self.tls).await.expect("it listens");
-        let name = ServerName::try_from("localhost").expect("a name");
-        let stream = TlsConnector::from(config.clone()).connect(name, socket).await?;
-        Ok(Client { stream })
+    ) -> std::io::Result<Client<TlsStream<TcpStream>>> {
+        Ok(Client { stream: secure(self.tls, config).await? })
     }
 
     /// As the watch driver applies an event; the number of sessions that were cut.
@@ -108,6 +117,16 @@ impl Bench {
     }
 }
 
+/// A TLS connection to a listener.
+pub(super) async fn secure(
+    address: SocketAddr,
+    config: &Arc<rustls::ClientConfig>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let socket = TcpStream::connect(address).await.expect("it listens");
+    let name = ServerName::try_from("localhost").expect("a name");
+    TlsConnector::from(config.clone()).connect(name, socket).await
+}
+
 /// An MQTT 5.0 client by hand.
 pub(super) struct Client<S> {
     pub(super) stream: S,
@@ -121,9 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// The reason code of CONNACK.
     pub(super) async fn connect(&mut self, client_id: &str) -> u8 {
-        let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 60, 0, 0, short(client_id.len())];
-        body.extend(client_id.as_bytes());
-        self.send(&packet(0x10, &body)).await;
+        self.send(&connect(client_id)).await;
         let (first, body) = self.receive().await.expect("an answer");
         assert_eq!(first, 0x20, "CONNACK");
         body[1]
@@ -204,6 +221,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         assert_eq!((first, body.first().copied()), (0xe0, Some(reason)));
         assert_eq!(self.receive().await, None);
     }
+}
+
+/// CONNECT of MQTT 5.0.
+pub(super) fn connect(client_id: &str) -> Vec<u8> {
+    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 60, 0, 0, short(client_id.len())];
+    body.extend(client_id.as_bytes());
+    packet(0x10, &body)
 }
 
 fn short(length: usize) -> u8 {

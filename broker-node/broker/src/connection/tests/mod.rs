@@ -5,3 +5,4 @@ mod cuts;
 mod handshakes;
 mod messages;
 mod stopped;
+mod websocket;

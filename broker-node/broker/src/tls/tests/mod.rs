@@ -37,8 +37,8 @@ impl Side {
         let leaf = self_signed_ca();
         let certified = CertifiedKey::from_der(leaf.chain(), leaf.key(), &provider()).expect("they fit");
         certificate.set(certified);
-        let config =
-            server_config(Arc::new(verifier), tickets.clone(), certificate).expect("a configuration");
+        let config = server_config(Arc::new(verifier), tickets.clone(), certificate, Carries::Mqtt)
+            .expect("a configuration");
         Side { view, trust, tickets, config: Arc::new(config) }
     }
 
