@@ -118,7 +118,7 @@ impl Listener {
                 () = stop.cancelled() => return,
             };
             match accepted {
-                Ok((socket, address)) => self.serve(socket, address),
+                Ok((socket, address)) => self.serve(socket, canonical(address)),
                 Err(error) => self.failed(&error).await,
             }
         }
@@ -144,4 +144,9 @@ impl Listener {
         tracing::warn!(%error, "cannot accept connections");
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// An IPv4 client of an IPv6 socket is shown and counted by its IPv4 address.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

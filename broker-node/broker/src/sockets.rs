@@ -27,8 +27,11 @@ pub(crate) struct Sockets {
 impl Sockets {
     /// Must be called within a tokio runtime.
     pub(crate) fn bind(config: &Config) -> Result<Sockets, Error> {
-        let listeners = config.all_listeners().into_iter();
-        let listeners = listeners.map(|listener| {
+        let listeners = config.all_listeners();
+        let taken: Vec<_> =
+            listeners.iter().map(|listener| listener.address).chain(config.http_listen).collect();
+        let bind = |what, address| bind(what, address, is_shared(address, &taken));
+        let listeners = listeners.into_iter().map(|listener| {
             let socket = bind(listener.kind.what(), listener.address)?;
             Ok((listener, socket))
         });
@@ -49,11 +52,20 @@ impl Sockets {
     }
 }
 
+/// Is there an IPv4 listener at the port of this IPv6 one? Then each takes its own; else `[::]` takes both, as Linux has it.
+fn is_shared(address: SocketAddr, taken: &[SocketAddr]) -> bool {
+    let port = address.port();
+    address.is_ipv6() && port != 0 && taken.iter().any(|other| other.is_ipv4() && other.port() == port)
+}
+
 /// Binds a listening socket. Must be called within a tokio runtime.
-pub(crate) fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+pub(crate) fn bind(what: &'static str, address: SocketAddr, only_v6: bool) -> Result<TcpListener, Error> {
     let bind = || -> io::Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
+        if only_v6 {
+            socket.set_only_v6(true)?;
+        }
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
@@ -105,4 +117,32 @@ fn acceptor(
     let verifier = Verifier::new(node.view.clone(), node.trust.clone(), algorithms);
     let config = server_config(Arc::new(verifier), node.tickets.clone(), certificate.clone(), carries)?;
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn both_families_share_a_port_and_an_ipv6_socket_alone_takes_both() {
+        let free = || std::net::TcpListener::bind("[::]:0").and_then(|socket| socket.local_addr());
+        let Ok(port) = free().map(|address| address.port()) else {
+            eprintln!("this machine has no IPv6");
+            return;
+        };
+        let listen = |addresses: &[&str]| {
+            let addresses =
+                addresses.iter().map(|host| format!("{host}:{port}").parse().expect("an address"));
+            let config = Config { tls_listen: addresses.collect(), http_listen: None, ..Config::default() };
+            Sockets::bind(&config).map(|sockets| sockets.mqtt)
+        };
+        let reaches = |host: &str| std::net::TcpStream::connect(format!("{host}:{port}")).is_ok();
+        let both = listen(&["127.0.0.1", "[::]"]).expect("each takes its own");
+        assert_eq!(both.len(), 2);
+        assert!(reaches("127.0.0.1") && reaches("[::1]"));
+        assert!(listen(&["[::1]"]).is_err(), "it is taken");
+        drop(both);
+        let _alone = listen(&["[::]"]).expect("it is free again");
+        assert!(reaches("127.0.0.1") && reaches("[::1]"));
+    }
 }

@@ -1,6 +1,7 @@
 //! Where and how clients are served.
 
 use std::net::SocketAddr;
+use std::str::FromStr;
 
 use super::Config;
 use crate::Error;
@@ -32,6 +33,10 @@ impl ListenerKind {
         }
     }
 
+    pub(super) fn names() -> String {
+        ListenerKind::ALL.map(ListenerKind::name).join(", ")
+    }
+
     /// As errors name it.
     pub(crate) fn what(self) -> &'static str {
         match self {
@@ -49,6 +54,15 @@ impl ListenerKind {
 
     pub(crate) fn is_websocket(self) -> bool {
         matches!(self, ListenerKind::WebSocket | ListenerKind::SecureWebSocket)
+    }
+}
+
+impl FromStr for ListenerKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ListenerKind, String> {
+        let known = ListenerKind::ALL.into_iter().find(|kind| kind.name() == text);
+        known.ok_or_else(|| format!("expected one of {}", ListenerKind::names()))
     }
 }
 

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use revoq_credentials::NodeName;
-use toml::Value;
 
-use super::Config;
 use super::keys::{KEYS, Key};
+use super::values::flatten;
+use super::{Config, tables};
 use crate::Error;
 
 const VALUE_SHOWN_MAX: usize = 64;
+/// The tables of the file; no flag and no variable can hold them.
+const LISTENERS: &str = "listener";
 
 pub(super) fn load<I, T>(arguments: I) -> Result<Config, Error>
 where
@@ -77,7 +79,11 @@ fn set(config: &mut Config, key: &Key, value: &str, origin: &str, name: &str) ->
 }
 
 fn shown(key: &Key, value: &str) -> String {
-    if key.secret { "(not shown)".to_owned() } else { value.chars().take(VALUE_SHOWN_MAX).collect() }
+    if key.secret { "(not shown)".to_owned() } else { shortened(value) }
+}
+
+pub(super) fn shortened(value: &str) -> String {
+    value.chars().take(VALUE_SHOWN_MAX).collect()
 }
 
 fn read_file(config: &mut Config, path: &Path) -> Result<(), Error> {
@@ -85,33 +91,28 @@ fn read_file(config: &mut Config, path: &Path) -> Result<(), Error> {
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
     let origin = format!("file {}", path.display());
-    for (name, value) in &table {
+    if let Some(listeners) = table.get(LISTENERS) {
+        config.listeners = tables::read(listeners, &origin)?;
+        // Who names the listeners names all of them.
+        config.tls_listen.clear();
+    }
+    for (name, value) in table.iter().filter(|(name, _)| *name != LISTENERS) {
         let Some(key) = KEYS.iter().find(|key| key.name == name) else {
             let known: Vec<_> = KEYS.iter().map(|key| key.name).collect();
-            return Err(wrong(format!("unknown key {name}; known are: {}", known.join(", "))));
+            return Err(wrong(format!(
+                "unknown key {name}; known are: {}, and tables [[{LISTENERS}]]",
+                known.join(", ")
+            )));
         };
         let value = flatten(value).ok_or_else(|| Error::Config {
             origin: origin.clone(),
             key: name.clone(),
             value: value.type_str().to_owned(),
-            problem: "expected a string, a number or a list of strings".to_owned(),
+            problem: "expected a string, a number, true or false, or a list of strings".to_owned(),
         })?;
         set(config, key, &value, &origin, name)?;
     }
     Ok(())
-}
-
-/// The text that a flag would have.
-fn flatten(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Integer(number) => Some(number.to_string()),
-        Value::Array(values) => {
-            let texts: Option<Vec<_>> = values.iter().map(Value::as_str).collect();
-            texts.map(|texts| texts.join(","))
-        }
-        _ => None,
-    }
 }
 
 fn check_identity(config: &Config) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 mod keys;
 mod listeners;
 mod load;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod values;

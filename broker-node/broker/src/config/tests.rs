@@ -101,3 +101,75 @@ fn what_is_missing_is_said() {
         assert!(error.contains(expected), "{error}");
     }
 }
+
+fn load_file(text: &str) -> Result<Config, Error> {
+    let text = format!("name = \"n\"\ncontrol_plane = \"a:1\"\njoin_token = {:?}\n{text}", token());
+    let file = file(&text);
+    load(&["--config", file.path().to_str().expect("a path in UTF-8")])
+}
+
+#[test]
+fn a_key_takes_several_addresses_and_tables_their_own_settings() {
+    let text = r#"
+        tls_listen = ["192.0.2.1:8883", "[::]:8883"]
+        ws_listen = "127.0.0.1:8083"
+        ws_path = "/"
+        [[listener]]
+        kind = "wss"
+        listen = ["0.0.0.0:443", "[::1]:443"]
+        path = "/inside"
+        origins = ["https://a.example", "https://b.example:444"]
+        [[listener]]
+        kind = "tcp"
+        listen = "127.0.0.1:1883"
+    "#;
+    let listeners = load_file(text).expect("it is complete").all_listeners();
+    let shown: Vec<_> =
+        listeners.iter().map(|each| format!("{} {}", each.kind.name(), each.address)).collect();
+    let expected = [
+        "tls 192.0.2.1:8883",
+        "tls [::]:8883",
+        "ws 127.0.0.1:8083",
+        "wss 0.0.0.0:443",
+        "wss [::1]:443",
+        "tcp 127.0.0.1:1883",
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(listeners[3].path.as_deref(), Some("/inside"));
+    assert_eq!(listeners[4].origins.as_ref().map(Vec::len), Some(2));
+    assert_eq!((&listeners[2].path, &listeners[5].origins), (&None, &None), "as the keys say");
+}
+
+#[test]
+fn tables_replace_the_default_and_nothing_else() {
+    let table = "[[listener]]\nkind = \"tcp\"\nlisten = \"127.0.0.1:1883\"\n";
+    let count = |text: &str| load_file(text).expect("it is complete").all_listeners().len();
+    assert_eq!(count(""), 1);
+    assert_eq!(count(table), 1);
+    assert_eq!(count(&format!("tls_listen = \"127.0.0.1:8883\"\n{table}")), 2);
+    assert!(load_file("tls_listen = \"off\"").is_err());
+}
+
+#[test]
+fn errors_of_tables_name_file_table_key_and_value() {
+    let good = "[[listener]]\nkind = \"wss\"\nlisten = \"127.0.0.1:1\"\n";
+    for (text, parts) in [
+        ("kind = \"mqtt\"", &["kind", "\"mqtt\"", "tcp, tls, ws, wss"][..]),
+        ("listen = \"127.0.0.1:1\"", &["kind", "is missing"]),
+        ("kind = \"tls\"", &["listen", "is missing"]),
+        ("kind = \"tls\"\nlisten = \"8883\"", &["listen", "\"8883\"", "address:port"]),
+        ("kind = \"tls\"\nlisten = 8883", &["listen", "\"8883\"", "address:port"]),
+        ("kind = \"tls\"\nlisten = [8883]", &["listen", "array", "expected a string"]),
+        ("kind = \"tls\"\nlisten = \"127.0.0.1:1\"\npath = \"/x\"", &["path", "only kinds ws and wss"]),
+        ("kind = \"ws\"\nlisten = \"127.0.0.1:1\"\npath = \"x\"", &["path", "\"x\"", "begins with /"]),
+        ("kind = \"ws\"\nlisten = \"127.0.0.1:1\"\npaths = \"/x\"", &["paths", "unknown key", "origins"]),
+    ] {
+        let error = load_file(&format!("{good}[[listener]]\n{text}\n")).expect_err(text).to_string();
+        assert!(error.starts_with("file /") && error.contains(".tmp"), "{error}");
+        for part in ["[[listener]] number 2"].iter().chain(parts) {
+            assert!(error.contains(part), "{error} lacks {part}");
+        }
+    }
+    let error = load_file("listener = \"off\"").expect_err("no tables").to_string();
+    assert!(error.contains("[[listener]]"), "{error}");
+}

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use toml::Value;
+
 pub(super) fn parse<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
     text.trim().parse().map_err(|error: T::Err| error.to_string())
 }
@@ -98,4 +100,18 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         _ => None,
     };
     milliseconds.filter(|ms| *ms > 0).map(Duration::from_millis).ok_or_else(wrong)
+}
+
+/// The text that a flag would have.
+pub(super) fn flatten(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Boolean(truth) => Some(truth.to_string()),
+        Value::Array(values) => {
+            let texts: Option<Vec<_>> = values.iter().map(Value::as_str).collect();
+            texts.map(|texts| texts.join(","))
+        }
+        _ => None,
+    }
 }

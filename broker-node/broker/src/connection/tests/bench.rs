@@ -65,7 +65,8 @@ impl Bench {
         };
         let websocket = || Terms { path: "/mqtt".to_owned(), origins: Vec::new() };
         let serve = |layers: Layers| {
-            let socket = bind("tests", "127.0.0.1:0".parse().expect("an address")).expect("a free port");
+            let socket =
+                bind("tests", "127.0.0.1:0".parse().expect("an address"), false).expect("a free port");
             let address = socket.local_addr().expect("it is bound");
             let (node, slots) = (node.clone(), slots.clone());
             let listener = Listener { node, slots, layers: Arc::new(layers), tasks: TaskTracker::new() };
