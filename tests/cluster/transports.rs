@@ -9,11 +9,16 @@ use revoq_tests::transports::{self, Wire};
 use revoq_tests::{Client, End, Lab};
 use rustls::ClientConfig;
 
-const ALL: [ListenerKind; 4] =
-    [ListenerKind::Tcp, ListenerKind::Tls, ListenerKind::WebSocket, ListenerKind::SecureWebSocket];
+const ALL: [ListenerKind; 5] = [
+    ListenerKind::Tcp,
+    ListenerKind::Tls,
+    ListenerKind::WebSocket,
+    ListenerKind::SecureWebSocket,
+    ListenerKind::Quic,
+];
 
 /// Those that show a certificate.
-const SECURE: [ListenerKind; 2] = [ListenerKind::Tls, ListenerKind::SecureWebSocket];
+const SECURE: [ListenerKind; 3] = [ListenerKind::Tls, ListenerKind::SecureWebSocket, ListenerKind::Quic];
 
 async fn connect(
     lab: &Lab,
@@ -57,7 +62,7 @@ async fn a_message_passes_from_each_to_each() -> Result<()> {
         }
     }
     let listed = lab.revoqctl_ok(&["session", "list"]).await?;
-    for name in ["TCP", "TLS 1.3", "WebSocket", "WebSocket TLS 1.3"] {
+    for name in ["TCP", "TLS 1.3", "WebSocket", "WebSocket TLS 1.3", "QUIC"] {
         ensure!(listed.contains(name), "{name} is not in\n{listed}");
     }
     lab.cluster.shutdown().await;
@@ -83,7 +88,7 @@ async fn a_suspension_cuts_every_transport_and_its_tickets_are_of_no_use() -> Re
     }
     let fence = lab.change(0, revoq_proto::v1::Transition::Suspend, victim.selector()).await?;
     let cut: u64 = fence.nodes.iter().map(|node| node.sessions_cut).sum();
-    ensure!(cut == 4, "{cut} sessions cut: {fence:#?}");
+    ensure!(cut == 6, "{cut} sessions cut: {fence:#?}");
     for (client, tls, kind, broker) in sessions {
         let end = client.ended().await?;
         ensure!(end == End::Disconnect(ReasonCode::AdministrativeAction), "{kind:?}: {end:?}");
@@ -115,7 +120,7 @@ async fn requiring_certificates_cuts_every_transport_without_one() -> Result<()>
         kept.push(connect(&lab, 0, kind, &with, "with").await?);
     }
     let fence = lab.set("client_certificate", "required").await?;
-    ensure!(fence.nodes.iter().map(|node| node.sessions_cut).sum::<u64>() == 4, "{fence:#?}");
+    ensure!(fence.nodes.iter().map(|node| node.sessions_cut).sum::<u64>() == 5, "{fence:#?}");
     for (client, kind) in cut {
         let end = client.ended().await?;
         ensure!(end == End::Disconnect(ReasonCode::NotAuthorized), "{kind:?}: {end:?}");

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use crate::access::{AUTHORITY, Access, BrokerAddresses};
 
 /// What brokers serve beside MQTT over TLS.
-const LISTENERS: [ListenerKind; 3] =
-    [ListenerKind::Tcp, ListenerKind::WebSocket, ListenerKind::SecureWebSocket];
+const LISTENERS: [ListenerKind; 4] =
+    [ListenerKind::Tcp, ListenerKind::WebSocket, ListenerKind::SecureWebSocket, ListenerKind::Quic];
 
 /// A cluster with one authority, `factory`, in the tenant `default`. It is used as its [`Access`].
 pub struct Lab {

@@ -1,15 +1,19 @@
 //! The same client over each transport of MQTT.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Result;
 use futures_util::{SinkExt, StreamExt};
+use quinn::Endpoint;
+use quinn::crypto::rustls::QuicClientConfig;
 use revoq_broker::ListenerKind;
 use revoq_mqtt::{ClientId, Connect, Version};
 use rustls::ClientConfig;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, copy_bidirectional, duplex, join,
+};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -53,7 +57,26 @@ pub async fn open(kind: ListenerKind, address: SocketAddr, tls: Arc<ClientConfig
         ListenerKind::Tls => Box::new(secure(address, tls).await?),
         ListenerKind::WebSocket => Box::new(websocket(tcp.await?).await?),
         ListenerKind::SecureWebSocket => Box::new(websocket(secure(address, tls).await?).await?),
+        ListenerKind::Quic => Box::new(quic(address, &tls).await?),
     })
+}
+
+/// One stream of a connection of its own. Tickets are those of `tls`.
+async fn quic(address: SocketAddr, tls: &ClientConfig) -> io::Result<DuplexStream> {
+    let mut tls = tls.clone();
+    tls.alpn_protocols = vec![b"mqtt".to_vec()];
+    let crypto = QuicClientConfig::try_from(tls).map_err(io::Error::other)?;
+    let endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into())?;
+    let config = quinn::ClientConfig::new(Arc::new(crypto));
+    let connecting = endpoint.connect_with(config, address, "localhost").map_err(io::Error::other)?;
+    let connection = connecting.await?;
+    let (send, receive) = connection.open_bi().await?;
+    let (outer, mut inner) = duplex(PIPE);
+    tokio::spawn(async move {
+        let _ = copy_bidirectional(&mut inner, &mut join(receive, send)).await;
+        connection.close(0_u8.into(), b"");
+    });
+    Ok(outer)
 }
 
 async fn websocket<S: Carrier + 'static>(stream: S) -> io::Result<DuplexStream> {

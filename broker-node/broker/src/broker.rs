@@ -14,10 +14,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ListenerKind};
 use crate::control::Driver;
-use crate::listener::{Listener, Slots};
 use crate::lookup::LookUps;
 use crate::node::{Node, Parts, Sweep};
-use crate::sockets::{Builder, Sockets};
+use crate::sockets::{Server, Sockets};
 use crate::tls::{ServerCertificate, Source};
 use crate::{Error, http, identity};
 
@@ -97,7 +96,6 @@ impl Broker {
 
     /// Starts the tasks of the listeners.
     fn serve(&self, config: &Config, sockets: Sockets, channel: ControlChannel) -> Result<(), Error> {
-        let slots = Slots::new(&config.limits);
         if let Some(socket) = sockets.http {
             let (node, stop) = (self.node.clone(), self.stop.clone());
             tokio::spawn(http::serve(socket, node, stop));
@@ -108,15 +106,9 @@ impl Broker {
             let (stop, certificate) = (self.stop.clone(), certificate.clone());
             tokio::spawn(async move { stop.run_until_cancelled(source.keep(certificate)).await });
         }
-        let builder = Builder::new(config, &self.node)?;
+        let server = Server::new(config, self.node.clone(), self.tasks.clone())?;
         for (listener, socket) in sockets.mqtt {
-            let listener = Listener {
-                node: self.node.clone(),
-                slots: slots.clone(),
-                layers: builder.layers(&listener),
-                tasks: self.tasks.clone(),
-            };
-            self.tasks.spawn(listener.run(socket, self.node.stopping.clone()));
+            server.serve(&listener, socket)?;
         }
         Ok(())
     }

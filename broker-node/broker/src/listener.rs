@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::connection;
+use crate::connection::{self, Entrance};
 use crate::node::Node;
 use crate::websocket::Terms;
 
@@ -24,6 +24,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Slots {
     connections: Arc<Semaphore>,
     pub(crate) handshakes: Arc<Semaphore>,
+    handshakes_max: usize,
     /// Zero: addresses are not counted.
     per_address_max: usize,
     addresses: Mutex<HashMap<IpAddr, usize>>,
@@ -41,13 +42,15 @@ impl Slots {
     pub(crate) fn new(limits: &crate::config::Limits) -> Arc<Slots> {
         Arc::new(Slots {
             connections: Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS))),
+            handshakes_max: limits.handshakes_max,
             handshakes: Arc::new(Semaphore::new(limits.handshakes_max.min(Semaphore::MAX_PERMITS))),
             per_address_max: limits.connections_per_address_max,
             addresses: Mutex::default(),
         })
     }
 
-    fn take(self: &Arc<Slots>, node: &Arc<Node>, address: SocketAddr) -> Option<Slot> {
+    /// The place of one more connection; `None`, and counted, where there is none.
+    pub(crate) fn take(self: &Arc<Slots>, node: &Arc<Node>, address: SocketAddr) -> Option<Slot> {
         let Ok(connection) = self.connections.clone().try_acquire_owned() else {
             node.metrics.limits.connections.inc();
             return None;
@@ -64,6 +67,12 @@ impl Slots {
         }
         node.metrics.connections.inc();
         Some(Slot { _connection: connection, counted, slots: self.clone(), node: node.clone() })
+    }
+
+    /// Would somebody who takes places under addresses that are not his keep others out? With many handshakes under way, or
+    /// where addresses are counted, he would.
+    pub(crate) fn are_precious(&self) -> bool {
+        self.per_address_max > 0 || self.handshakes.available_permits() < self.handshakes_max / 2
     }
 }
 
@@ -132,7 +141,7 @@ impl Listener {
             tracing::debug!(%address, %error, "cannot set TCP_NODELAY");
         }
         let (node, layers) = (self.node.clone(), self.layers.clone());
-        self.tasks.spawn(connection::serve(node, socket, address, layers, slot));
+        self.tasks.spawn(connection::serve(node, Entrance::Socket(socket, address, layers), slot));
     }
 
     async fn failed(&self, error: &io::Error) {
@@ -147,6 +156,6 @@ impl Listener {
 }
 
 /// An IPv4 client of an IPv6 socket is shown and counted by its IPv4 address.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

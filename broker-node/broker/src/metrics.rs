@@ -60,6 +60,8 @@ pub(crate) struct Handshakes {
     pub(crate) not_tls: Counter,
     /// HTTP that asks for no WebSocket, or for one that is not served.
     pub(crate) no_websocket: Counter,
+    /// Over QUIC, which does not tell whether they were full or resumed.
+    pub(crate) quic: Counter,
 }
 
 /// Refusals by the limit that made them.
@@ -183,6 +185,7 @@ impl Handshakes {
             timed_out: results.of("timed_out"),
             not_tls: results.of("not_tls"),
             no_websocket: results.of("no_websocket"),
+            quic: results.of("quic"),
         }
     }
 }

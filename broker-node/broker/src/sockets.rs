@@ -1,50 +1,75 @@
 //! The listening sockets: all bound before anything else, so that a port that is taken is said at once.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
 
 use crate::Error;
 use crate::config::{Config, Listener, ListenerKind};
-use crate::listener::Layers;
+use crate::listener::{self, Layers, Slots};
 use crate::node::Node;
+use crate::quic;
 use crate::tls::{Carries, ServerCertificate, Verifier, provider, server_config};
 use crate::websocket::Terms;
 
 /// Connections that the kernel keeps for us to accept; it cuts this down to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+/// Bytes of a UDP socket.
+const UDP_BUFFER: usize = 4 * 1024 * 1024;
 
 /// Bound, and not served yet.
 pub(crate) struct Sockets {
-    pub(crate) mqtt: Vec<(Listener, TcpListener)>,
+    pub(crate) mqtt: Vec<(Listener, Bound)>,
     pub(crate) http: Option<TcpListener>,
+}
+
+/// A bound socket.
+pub(crate) enum Bound {
+    Tcp(TcpListener),
+    Udp(UdpSocket),
 }
 
 impl Sockets {
     /// Must be called within a tokio runtime.
     pub(crate) fn bind(config: &Config) -> Result<Sockets, Error> {
         let listeners = config.all_listeners();
-        let taken: Vec<_> =
-            listeners.iter().map(|listener| listener.address).chain(config.http_listen).collect();
-        let bind = |what, address| bind(what, address, is_shared(address, &taken));
-        let listeners = listeners.into_iter().map(|listener| {
-            let socket = bind(listener.kind.what(), listener.address)?;
+        let bind_one = |listener: Listener| {
+            let is_udp = listener.kind == ListenerKind::Quic;
+            let others = listeners.iter().filter(|other| (other.kind == ListenerKind::Quic) == is_udp);
+            let addresses = others.map(|other| other.address);
+            let (what, address) = (listener.kind.what(), listener.address);
+            let socket = if is_udp {
+                Bound::Udp(bind_udp(what, address, is_shared(address, addresses))?)
+            } else {
+                Bound::Tcp(bind(what, address, is_shared(address, addresses.chain(config.http_listen)))?)
+            };
             Ok((listener, socket))
-        });
+        };
+        let bind_http = |address| {
+            let others = listeners.iter().filter(|other| other.kind != ListenerKind::Quic);
+            let is_shared = is_shared(address, others.map(|other| other.address));
+            bind("health and metrics", address, is_shared)
+        };
         Ok(Sockets {
-            mqtt: listeners.collect::<Result<_, Error>>()?,
-            http: config.http_listen.map(|address| bind("health and metrics", address)).transpose()?,
+            mqtt: listeners.iter().cloned().map(bind_one).collect::<Result<_, Error>>()?,
+            http: config.http_listen.map(bind_http).transpose()?,
         })
     }
 
     /// With the ports that were drawn for port 0.
     pub(crate) fn addresses(&self) -> Vec<(ListenerKind, SocketAddr)> {
+        let address = |socket: &Bound| match socket {
+            Bound::Tcp(socket) => socket.local_addr(),
+            Bound::Udp(socket) => socket.local_addr(),
+        };
         let each = self.mqtt.iter();
-        each.filter_map(|(listener, socket)| Some((listener.kind, socket.local_addr().ok()?))).collect()
+        each.filter_map(|(listener, socket)| Some((listener.kind, address(socket).ok()?))).collect()
     }
 
     pub(crate) fn needs_certificate(&self) -> bool {
@@ -52,10 +77,10 @@ impl Sockets {
     }
 }
 
-/// Is there an IPv4 listener at the port of this IPv6 one? Then each takes its own; else `[::]` takes both, as Linux has it.
-fn is_shared(address: SocketAddr, taken: &[SocketAddr]) -> bool {
+/// Is there an IPv4 socket at the port of this IPv6 one? Then each takes its own; else `[::]` takes both, as Linux has it.
+fn is_shared(address: SocketAddr, mut taken: impl Iterator<Item = SocketAddr>) -> bool {
     let port = address.port();
-    address.is_ipv6() && port != 0 && taken.iter().any(|other| other.is_ipv4() && other.port() == port)
+    address.is_ipv6() && port != 0 && taken.any(|other| other.is_ipv4() && other.port() == port)
 }
 
 /// Binds a listening socket. Must be called within a tokio runtime.
@@ -63,10 +88,10 @@ pub(crate) fn bind(what: &'static str, address: SocketAddr, only_v6: bool) -> Re
     let bind = || -> io::Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
         if only_v6 {
             socket.set_only_v6(true)?;
         }
-        socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
@@ -74,49 +99,93 @@ pub(crate) fn bind(what: &'static str, address: SocketAddr, only_v6: bool) -> Re
     bind().map_err(|source| Error::Listen { what, address, source })
 }
 
-/// Makes what lies between the sockets and MQTT.
-pub(crate) struct Builder {
-    terms: Terms,
-    mqtt: Option<TlsAcceptor>,
-    http: Option<TlsAcceptor>,
+/// Binds a UDP socket.
+pub(crate) fn bind_udp(what: &'static str, address: SocketAddr, only_v6: bool) -> Result<UdpSocket, Error> {
+    let bind = || -> io::Result<UdpSocket> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        if only_v6 {
+            socket.set_only_v6(true)?;
+        }
+        // All connections share it. The kernel gives what `net.core.rmem_max` permits.
+        socket.set_recv_buffer_size(UDP_BUFFER)?;
+        socket.set_send_buffer_size(UDP_BUFFER)?;
+        socket.bind(&address.into())?;
+        Ok(socket.into())
+    };
+    bind().map_err(|source| Error::Listen { what, address, source })
 }
 
-impl Builder {
-    pub(crate) fn new(config: &Config, node: &Node) -> Result<Builder, Error> {
-        let acceptor = |carries| {
+/// Serves sockets: makes what lies between them and MQTT.
+pub(crate) struct Server {
+    node: Arc<Node>,
+    slots: Arc<Slots>,
+    tasks: TaskTracker,
+    /// Of all WebSockets that do not have their own.
+    terms: Terms,
+    mqtt: Option<Arc<ServerConfig>>,
+    http: Option<Arc<ServerConfig>>,
+}
+
+impl Server {
+    /// Connections run in `tasks`.
+    pub(crate) fn new(config: &Config, node: Arc<Node>, tasks: TaskTracker) -> Result<Server, Error> {
+        let tls = |carries| {
             let Some(certificate) = &node.certificate else { return Ok(None) };
-            Ok::<_, Error>(Some(acceptor(node, certificate, carries)?))
+            tls(&node, certificate, carries).map(Some)
         };
-        Ok(Builder {
+        Ok(Server {
             terms: Terms { path: config.ws_path.clone(), origins: config.ws_origins.clone() },
-            mqtt: acceptor(Carries::Mqtt)?,
-            http: acceptor(Carries::Http)?,
+            mqtt: tls(Carries::Mqtt)?,
+            http: tls(Carries::Http)?,
+            slots: Slots::new(&config.limits),
+            node,
+            tasks,
         })
     }
 
-    pub(crate) fn layers(&self, listener: &Listener) -> Arc<Layers> {
+    /// Accepts connections from now on, until the node stops.
+    pub(crate) fn serve(&self, listener: &Listener, socket: Bound) -> Result<(), Error> {
+        let (node, slots, tasks) = (self.node.clone(), self.slots.clone(), self.tasks.clone());
+        let stop = node.stopping.clone();
+        match (socket, &self.mqtt) {
+            (Bound::Tcp(socket), _) => {
+                let listener = listener::Listener { node, slots, tasks, layers: self.layers(listener) };
+                self.tasks.spawn(listener.run(socket, stop));
+            }
+            (Bound::Udp(socket), Some(tls)) => {
+                let endpoint = quic::endpoint(socket, tls.clone())?;
+                self.tasks.spawn(quic::Listener { node, slots, endpoint, tasks }.run(stop));
+            }
+            // QUIC has no form without TLS, and where it listens a certificate is kept.
+            (Bound::Udp(_), None) => {}
+        }
+        Ok(())
+    }
+
+    fn layers(&self, listener: &Listener) -> Arc<Layers> {
         let is_websocket = listener.kind.is_websocket();
-        let acceptor = if is_websocket { &self.http } else { &self.mqtt };
+        let tls = if is_websocket { &self.http } else { &self.mqtt };
         let terms = || Terms {
             path: listener.path.as_ref().unwrap_or(&self.terms.path).clone(),
             origins: listener.origins.as_ref().unwrap_or(&self.terms.origins).clone(),
         };
         Arc::new(Layers {
-            tls: acceptor.clone().filter(|_| listener.kind.is_secure()),
+            tls: tls.clone().filter(|_| listener.kind.is_secure()).map(TlsAcceptor::from),
             websocket: is_websocket.then(terms),
         })
     }
 }
 
-fn acceptor(
+fn tls(
     node: &Node,
     certificate: &Arc<ServerCertificate>,
     carries: Carries,
-) -> Result<TlsAcceptor, Error> {
+) -> Result<Arc<ServerConfig>, Error> {
     let algorithms = provider().signature_verification_algorithms;
     let verifier = Verifier::new(node.view.clone(), node.trust.clone(), algorithms);
     let config = server_config(Arc::new(verifier), node.tickets.clone(), certificate.clone(), carries)?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(Arc::new(config))
 }
 
 #[cfg(test)]

@@ -143,6 +143,16 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         }
     ),
+    key!(
+        "quic_listen",
+        "quic-listen",
+        "REVOQ_BROKER_QUIC_LISTEN",
+        "MQTT over QUIC, UDP, likewise [default: off]",
+        |c, v| {
+            c.quic_listen = listen(v)?;
+            Ok(())
+        }
+    ),
     key!("ws_path", "ws-path", "REVOQ_BROKER_WS_PATH", "Path of WebSockets [default: /mqtt]", |c, v| {
         c.ws_path = url_path(v)?;
         Ok(())

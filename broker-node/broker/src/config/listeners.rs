@@ -17,11 +17,18 @@ pub enum ListenerKind {
     WebSocket,
     /// MQTT over WebSocket over TLS.
     SecureWebSocket,
+    /// MQTT over QUIC, one stream.
+    Quic,
 }
 
 impl ListenerKind {
-    pub(super) const ALL: [ListenerKind; 4] =
-        [ListenerKind::Tcp, ListenerKind::Tls, ListenerKind::WebSocket, ListenerKind::SecureWebSocket];
+    pub(super) const ALL: [ListenerKind; 5] = [
+        ListenerKind::Tcp,
+        ListenerKind::Tls,
+        ListenerKind::WebSocket,
+        ListenerKind::SecureWebSocket,
+        ListenerKind::Quic,
+    ];
 
     /// As the configuration names it.
     pub(super) fn name(self) -> &'static str {
@@ -30,6 +37,7 @@ impl ListenerKind {
             ListenerKind::Tls => "tls",
             ListenerKind::WebSocket => "ws",
             ListenerKind::SecureWebSocket => "wss",
+            ListenerKind::Quic => "quic",
         }
     }
 
@@ -44,12 +52,13 @@ impl ListenerKind {
             ListenerKind::Tls => "MQTT over TLS",
             ListenerKind::WebSocket => "MQTT over WebSocket",
             ListenerKind::SecureWebSocket => "MQTT over WebSocket and TLS",
+            ListenerKind::Quic => "MQTT over QUIC",
         }
     }
 
     /// Does it need a server certificate?
     pub(crate) fn is_secure(self) -> bool {
-        matches!(self, ListenerKind::Tls | ListenerKind::SecureWebSocket)
+        matches!(self, ListenerKind::Tls | ListenerKind::SecureWebSocket | ListenerKind::Quic)
     }
 
     pub(crate) fn is_websocket(self) -> bool {
@@ -96,6 +105,7 @@ impl Config {
             (ListenerKind::Tcp, &self.tcp_listen),
             (ListenerKind::WebSocket, &self.ws_listen),
             (ListenerKind::SecureWebSocket, &self.wss_listen),
+            (ListenerKind::Quic, &self.quic_listen),
         ];
         let each = simple
             .into_iter()

@@ -34,6 +34,8 @@ pub struct Config {
     pub ws_listen: Vec<SocketAddr>,
     /// MQTT over WebSocket and TLS. None by default.
     pub wss_listen: Vec<SocketAddr>,
+    /// MQTT over QUIC, UDP. None by default.
+    pub quic_listen: Vec<SocketAddr>,
     /// Further listeners, each with settings of its own.
     pub listeners: Vec<Listener>,
     /// Path at which WebSockets are served. Default: `/mqtt`.
@@ -129,6 +131,7 @@ impl Default for Config {
             tcp_listen: Vec::new(),
             ws_listen: Vec::new(),
             wss_listen: Vec::new(),
+            quic_listen: Vec::new(),
             listeners: Vec::new(),
             ws_path: "/mqtt".to_owned(),
             ws_origins: Vec::new(),

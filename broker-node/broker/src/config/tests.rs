@@ -154,7 +154,7 @@ fn tables_replace_the_default_and_nothing_else() {
 fn errors_of_tables_name_file_table_key_and_value() {
     let good = "[[listener]]\nkind = \"wss\"\nlisten = \"127.0.0.1:1\"\n";
     for (text, parts) in [
-        ("kind = \"mqtt\"", &["kind", "\"mqtt\"", "tcp, tls, ws, wss"][..]),
+        ("kind = \"mqtt\"", &["kind", "\"mqtt\"", "tcp, tls, ws, wss, quic"][..]),
         ("listen = \"127.0.0.1:1\"", &["kind", "is missing"]),
         ("kind = \"tls\"", &["listen", "is missing"]),
         ("kind = \"tls\"\nlisten = \"8883\"", &["listen", "\"8883\"", "address:port"]),

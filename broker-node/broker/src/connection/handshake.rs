@@ -1,4 +1,4 @@
-//! From the first byte to the end of the last handshake: TLS, WebSocket, or one within the other.
+//! From the first byte to the end of the last handshake: TLS, WebSocket, one within the other, or QUIC.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,11 +10,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::Entrance;
 use super::stream::Stream;
 use crate::admission::{Arrival, Evidence};
 use crate::clock;
-use crate::listener::{Layers, Slot};
+use crate::listener::{Layers, Slot, canonical};
 use crate::node::Node;
+use crate::quic::Quic;
 use crate::registry::Transport;
 use crate::tls::WRITE_BUFFER_MAX;
 use crate::websocket::{self, Terms};
@@ -39,22 +41,24 @@ trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for S {}
 
 /// Performs all handshakes, or counts why there is no connection.
-pub(super) async fn handshake(
-    node: &Node,
-    slot: &Slot,
-    socket: TcpStream,
-    address: SocketAddr,
-    layers: &Layers,
-) -> Option<(Stream, Arrival)> {
-    if layers.are_none() {
-        let arrival = Arrival { evidence: Evidence::Anonymous, address, transport: Transport::Tcp };
-        return Some((Stream::Plain(socket), arrival));
-    }
+pub(super) async fn handshake(node: &Node, slot: &Slot, entrance: Entrance) -> Option<(Stream, Arrival)> {
+    let entrance = match entrance {
+        Entrance::Socket(socket, address, layers) if layers.are_none() => {
+            let arrival = Arrival { evidence: Evidence::Anonymous, address, transport: Transport::Tcp };
+            return Some((Stream::Plain(socket), arrival));
+        }
+        entrance => entrance,
+    };
     let Ok(permit) = slot.slots().handshakes.try_acquire() else {
         node.metrics.limits.handshakes.inc();
         return None;
     };
-    let accepted = accept(node, socket, address, layers);
+    let accepted = async {
+        match entrance {
+            Entrance::Socket(socket, address, layers) => accept(node, socket, address, &layers).await,
+            Entrance::Quic(incoming) => accept_quic(node, *incoming).await,
+        }
+    };
     let accepted = tokio::time::timeout(node.limits.handshake_timeout, accepted).await;
     drop(permit);
     match accepted {
@@ -138,6 +142,26 @@ async fn upgrade<S: Wire + 'static>(
             Err(Refused::Told(Box::new(stream)))
         }
     }
+}
+
+/// The handshake, and the stream that the client opens: it is there when its first byte is.
+async fn accept_quic(node: &Node, incoming: quinn::Incoming) -> Result<(Stream, Arrival), Refused> {
+    let connecting = async { incoming.accept()?.await };
+    let connection = connecting.await.map_err(|error| {
+        tracing::debug!(%error, "QUIC handshake failed");
+        node.metrics.handshakes.failed.inc();
+        Refused::Closed
+    })?;
+    node.metrics.handshakes.quic.inc();
+    let streams = connection.accept_bi().await.map_err(|_| Refused::Closed)?;
+    let identity = connection.peer_identity();
+    let chain = identity.and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let arrival = Arrival {
+        evidence: evidence(node, chain.as_ref().map(|chain| &chain[..])),
+        address: canonical(connection.remote_address()),
+        transport: Transport::Quic,
+    };
+    Ok((Stream::Quic(Box::new(Quic::new(connection, streams))), arrival))
 }
 
 /// Lets the client read what it was told: a socket that is closed over unread bytes resets, and that may be lost.

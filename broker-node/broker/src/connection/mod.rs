@@ -69,16 +69,17 @@ enum Event {
     Shut(Shut),
 }
 
+/// What a listener accepted.
+pub(crate) enum Entrance {
+    /// A socket, its peer, and what lies between it and MQTT.
+    Socket(TcpStream, SocketAddr, Arc<Layers>),
+    Quic(Box<quinn::Incoming>),
+}
+
 /// Serves one connection to its end.
-pub(crate) async fn serve(
-    node: Arc<Node>,
-    socket: TcpStream,
-    address: SocketAddr,
-    layers: Arc<Layers>,
-    slot: Slot,
-) {
+pub(crate) async fn serve(node: Arc<Node>, entrance: Entrance, slot: Slot) {
     let stopping = node.stopping.clone();
-    let start = Box::pin(start(node, socket, address, layers, &slot));
+    let start = Box::pin(start(node, entrance, &slot));
     let Some(Some((mut connection, ended))) = stopping.run_until_cancelled(start).await else { return };
     let event = match ended {
         Some(event) => event,
@@ -89,14 +90,8 @@ pub(crate) async fn serve(
 
 /// Handshake, CONNECT and the verdict: a large future, which is gone while the session lives. With an event the
 /// connection has ended already; `None` comes when there was none to speak of.
-async fn start(
-    node: Arc<Node>,
-    socket: TcpStream,
-    address: SocketAddr,
-    layers: Arc<Layers>,
-    slot: &Slot,
-) -> Option<(Box<Connection>, Option<Event>)> {
-    let (stream, arrival) = handshake::handshake(&node, slot, socket, address, &layers).await?;
+async fn start(node: Arc<Node>, entrance: Entrance, slot: &Slot) -> Option<(Box<Connection>, Option<Event>)> {
+    let (stream, arrival) = handshake::handshake(&node, slot, entrance).await?;
     let mut connection = Box::new(Connection::new(node, stream));
     let event = poll_fn(|cx| connection.poll(cx)).await;
     let Event::Connect(request) = event else { return Some((connection, Some(event))) };

@@ -18,6 +18,7 @@ pub(crate) enum Transport {
     WebSocket,
     SecureWebSocket12,
     SecureWebSocket13,
+    Quic,
 }
 
 impl Transport {
@@ -30,6 +31,7 @@ impl Transport {
             Transport::WebSocket => "WebSocket",
             Transport::SecureWebSocket12 => "WebSocket TLS 1.2",
             Transport::SecureWebSocket13 => "WebSocket TLS 1.3",
+            Transport::Quic => "QUIC",
         }
     }
 }

@@ -18,8 +18,9 @@ use crate::config::Limits;
 use crate::listener::{Layers, Listener, Slots};
 use crate::lookup::LookUps;
 use crate::node::{Node, Parts};
+use crate::quic;
 use crate::registry::Swept;
-use crate::sockets::bind;
+use crate::sockets::{bind, bind_udp};
 use crate::tls::tests::certificates::{self_signed_ca, view};
 use crate::tls::{Carries, ServerCertificate, Verifier, provider, server_config};
 use crate::websocket::Terms;
@@ -33,6 +34,7 @@ pub(super) struct Bench {
     pub(super) tls: SocketAddr,
     pub(super) ws: SocketAddr,
     pub(super) wss: SocketAddr,
+    pub(super) quic: SocketAddr,
 }
 
 impl Bench {
@@ -56,13 +58,14 @@ impl Bench {
         node.view.store(Arc::new(view));
         node.freshness.set_grace(StaleGrace::Never);
         node.freshness.grant(clock::now(), 600_000);
-        let acceptor = |carries| {
+        let config = |carries| {
             let algorithms = provider().signature_verification_algorithms;
             let verifier = Verifier::new(node.view.clone(), node.trust.clone(), algorithms);
             let config =
                 server_config(Arc::new(verifier), node.tickets.clone(), certificate.clone(), carries);
-            TlsAcceptor::from(Arc::new(config.expect("a configuration")))
+            Arc::new(config.expect("a configuration"))
         };
+        let acceptor = |carries| TlsAcceptor::from(config(carries));
         let websocket = || Terms { path: "/mqtt".to_owned(), origins: Vec::new() };
         let serve = |layers: Layers| {
             let socket =
@@ -78,7 +81,13 @@ impl Bench {
         let tls = serve(Layers { tls: Some(acceptor(Carries::Mqtt)), ..Layers::default() });
         let ws = serve(Layers { websocket: Some(websocket()), ..Layers::default() });
         let wss = serve(Layers { tls: Some(acceptor(Carries::Http)), websocket: Some(websocket()) });
-        Bench { node, tcp, tls, ws, wss }
+        let socket =
+            bind_udp("tests", "127.0.0.1:0".parse().expect("an address"), false).expect("a free port");
+        let quic = socket.local_addr().expect("it is bound");
+        let endpoint = quic::endpoint(socket, config(Carries::Mqtt)).expect("an endpoint");
+        let listener = quic::Listener { node: node.clone(), slots, endpoint, tasks: TaskTracker::new() };
+        tokio::spawn(listener.run(node.stopping.clone()));
+        Bench { node, tcp, tls, ws, wss, quic }
     }
 
     pub(super) async fn tcp(&self, client_id: &str) -> Client<TcpStream> {

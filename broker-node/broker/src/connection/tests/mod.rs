@@ -4,5 +4,6 @@ mod bench;
 mod cuts;
 mod handshakes;
 mod messages;
+mod quic;
 mod stopped;
 mod websocket;
