@@ -30,6 +30,7 @@ mod listener;
 mod lookup;
 mod metrics;
 mod node;
+mod proxy;
 mod quic;
 mod registry;
 mod retained;

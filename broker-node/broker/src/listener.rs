@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -33,7 +33,7 @@ pub(crate) struct Slots {
 /// The place of one connection.
 pub(crate) struct Slot {
     _connection: OwnedSemaphorePermit,
-    counted: Option<IpAddr>,
+    counted: OnceLock<IpAddr>,
     slots: Arc<Slots>,
     node: Arc<Node>,
 }
@@ -50,23 +50,19 @@ impl Slots {
     }
 
     /// The place of one more connection; `None`, and counted, where there is none.
-    pub(crate) fn take(self: &Arc<Slots>, node: &Arc<Node>, address: SocketAddr) -> Option<Slot> {
+    /// It counts for no address yet.
+    pub(crate) fn take(self: &Arc<Slots>, node: &Arc<Node>) -> Option<Slot> {
         let Ok(connection) = self.connections.clone().try_acquire_owned() else {
             node.metrics.limits.connections.inc();
             return None;
         };
-        let counted = (self.per_address_max > 0).then(|| address.ip());
-        if let Some(ip) = counted {
-            let mut addresses = self.addresses.lock();
-            let count = addresses.entry(ip).or_default();
-            if *count >= self.per_address_max {
-                node.metrics.limits.connections_per_address.inc();
-                return None;
-            }
-            *count += 1;
-        }
         node.metrics.connections.inc();
-        Some(Slot { _connection: connection, counted, slots: self.clone(), node: node.clone() })
+        Some(Slot {
+            _connection: connection,
+            counted: OnceLock::new(),
+            slots: self.clone(),
+            node: node.clone(),
+        })
     }
 
     /// Would somebody who takes places under addresses that are not his keep others out? With many handshakes under way, or
@@ -80,17 +76,34 @@ impl Slot {
     pub(crate) fn slots(&self) -> &Slots {
         &self.slots
     }
+
+    /// Counts it for an address, once; false, and counted, where that has as many as it may.
+    pub(crate) fn count(&self, address: SocketAddr) -> bool {
+        if self.slots.per_address_max == 0 {
+            return true;
+        }
+        let mut addresses = self.slots.addresses.lock();
+        let count = addresses.entry(address.ip()).or_default();
+        if *count >= self.slots.per_address_max {
+            self.node.metrics.limits.connections_per_address.inc();
+            return false;
+        }
+        if self.counted.set(address.ip()).is_ok() {
+            *count += 1;
+        }
+        true
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         self.node.metrics.connections.dec();
-        let Some(ip) = self.counted else { return };
+        let Some(ip) = self.counted.get() else { return };
         let mut addresses = self.slots.addresses.lock();
-        if let Some(count) = addresses.get_mut(&ip) {
+        if let Some(count) = addresses.get_mut(ip) {
             *count -= 1;
             if *count == 0 {
-                addresses.remove(&ip);
+                addresses.remove(ip);
             }
         }
     }
@@ -99,6 +112,8 @@ impl Drop for Slot {
 /// What lies between the socket and MQTT, from the outside in.
 #[derive(Default)]
 pub(crate) struct Layers {
+    /// A header of the PROXY protocol is expected.
+    pub(crate) proxy: bool,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) websocket: Option<Terms>,
 }
@@ -106,7 +121,7 @@ pub(crate) struct Layers {
 impl Layers {
     /// MQTT over TCP: there is no handshake.
     pub(crate) fn are_none(&self) -> bool {
-        self.tls.is_none() && self.websocket.is_none()
+        !self.proxy && self.tls.is_none() && self.websocket.is_none()
     }
 }
 
@@ -135,7 +150,11 @@ impl Listener {
 
     fn serve(&self, socket: TcpStream, address: SocketAddr) {
         // Without a slot the socket is dropped, which is the cheapest refusal there is.
-        let Some(slot) = self.slots.take(&self.node, address) else { return };
+        let Some(slot) = self.slots.take(&self.node) else { return };
+        // Behind a balancer the client's address is known later.
+        if !self.layers.proxy && !slot.count(address) {
+            return;
+        }
         // Small packets must not wait for an acknowledgement of earlier ones.
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%address, %error, "cannot set TCP_NODELAY");

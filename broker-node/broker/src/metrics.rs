@@ -60,6 +60,8 @@ pub(crate) struct Handshakes {
     pub(crate) not_tls: Counter,
     /// HTTP that asks for no WebSocket, or for one that is not served.
     pub(crate) no_websocket: Counter,
+    /// No header of the PROXY protocol, or a wrong one.
+    pub(crate) no_proxy_header: Counter,
     /// Over QUIC, which does not tell whether they were full or resumed.
     pub(crate) quic: Counter,
 }
@@ -185,6 +187,7 @@ impl Handshakes {
             timed_out: results.of("timed_out"),
             not_tls: results.of("not_tls"),
             no_websocket: results.of("no_websocket"),
+            no_proxy_header: results.of("no_proxy_header"),
             quic: results.of("quic"),
         }
     }

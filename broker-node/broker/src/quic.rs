@@ -98,7 +98,8 @@ impl Listener {
             }
             return;
         }
-        let Some(slot) = self.slots.take(&self.node, canonical(incoming.remote_address())) else {
+        let address = canonical(incoming.remote_address());
+        let Some(slot) = self.slots.take(&self.node).filter(|slot| slot.count(address)) else {
             incoming.refuse();
             return;
         };

@@ -123,6 +123,7 @@ pub(crate) struct Server {
     tasks: TaskTracker,
     /// Of all WebSockets that do not have their own.
     terms: Terms,
+    proxy_protocol: bool,
     mqtt: Option<Arc<ServerConfig>>,
     http: Option<Arc<ServerConfig>>,
 }
@@ -136,6 +137,7 @@ impl Server {
         };
         Ok(Server {
             terms: Terms { path: config.ws_path.clone(), origins: config.ws_origins.clone() },
+            proxy_protocol: config.proxy_protocol,
             mqtt: tls(Carries::Mqtt)?,
             http: tls(Carries::Http)?,
             slots: Slots::new(&config.limits),
@@ -171,6 +173,7 @@ impl Server {
             origins: listener.origins.as_ref().unwrap_or(&self.terms.origins).clone(),
         };
         Arc::new(Layers {
+            proxy: listener.proxy_protocol.unwrap_or(self.proxy_protocol),
             tls: tls.clone().filter(|_| listener.kind.is_secure()).map(TlsAcceptor::from),
             websocket: is_websocket.then(terms),
         })

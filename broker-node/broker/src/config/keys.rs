@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use revoq_credentials::NodeName;
 
 use super::values::{
-    addresses, duration, list, listen, one_address, origins, parse, path, positive, url_path, within,
+    addresses, duration, list, listen, one_address, origins, parse, path, positive, truth, url_path, within,
 };
 use super::{Config, IdentityFiles};
 
@@ -164,6 +164,16 @@ pub(super) const KEYS: &[Key] = &[
         "Values of Origin that WebSockets take, separated by commas [default: all]",
         |c, v| {
             c.ws_origins = origins(v)?;
+            Ok(())
+        }
+    ),
+    key!(
+        "proxy_protocol",
+        "proxy-protocol",
+        "REVOQ_BROKER_PROXY_PROTOCOL",
+        "Whether connections begin with a PROXY header, true or false [default: false]",
+        |c, v| {
+            c.proxy_protocol = truth(v)?;
             Ok(())
         }
     ),

@@ -86,13 +86,16 @@ pub struct Listener {
     pub path: Option<String>,
     /// Of the WebSocket kinds: the values of Origin that are let in. `None`: as [`Config::ws_origins`] says.
     pub origins: Option<Vec<String>>,
+    /// Of all kinds but QUIC: whether each connection begins with a header of the PROXY protocol. `None`: as
+    /// [`Config::proxy_protocol`] says.
+    pub proxy_protocol: Option<bool>,
 }
 
 impl Listener {
     /// Without anything particular.
     #[must_use]
     pub fn new(kind: ListenerKind, address: SocketAddr) -> Listener {
-        Listener { kind, address, path: None, origins: None }
+        Listener { kind, address, path: None, origins: None, proxy_protocol: None }
     }
 }
 

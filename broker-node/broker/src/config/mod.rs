@@ -42,6 +42,8 @@ pub struct Config {
     pub ws_path: String,
     /// Values of Origin that are let in. Empty, the default: all. Clients that send none are no browsers and let in.
     pub ws_origins: Vec<String>,
+    /// Does each connection begin with a header of the PROXY protocol, version 1 or 2? QUIC has none. Default: no.
+    pub proxy_protocol: bool,
     /// Health and metrics. Default: port 7480 of every address.
     pub http_listen: Option<SocketAddr>,
     /// Server certificates, leaf first, PEM; needs `tls_key`. Without it the control plane issues one.
@@ -135,6 +137,7 @@ impl Default for Config {
             listeners: Vec::new(),
             ws_path: "/mqtt".to_owned(),
             ws_origins: Vec::new(),
+            proxy_protocol: false,
             http_listen: Some(everywhere(7480)),
             tls_certificate: None,
             tls_key: None,

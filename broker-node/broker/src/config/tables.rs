@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use toml::Value;
 
-use super::values::{flatten, listen, origins, url_path};
+use super::values::{flatten, listen, origins, truth, url_path};
 use super::{Listener, ListenerKind};
 use crate::Error;
 
-const KEYS: &str = "kind, listen, path, origins";
+const KEYS: &str = "kind, listen, path, origins, proxy_protocol";
 
 /// Where the tables stand, for errors.
 struct Place<'a> {
@@ -46,7 +46,7 @@ pub(super) fn read(value: &Value, origin: &str) -> Result<Vec<Listener>, Error> 
 fn read_table(table: &toml::Table, place: &Place<'_>) -> Result<Vec<Listener>, Error> {
     let mut kind: Option<ListenerKind> = None;
     let mut addresses: Vec<SocketAddr> = Vec::new();
-    let (mut path, mut allowed) = (None, None);
+    let (mut path, mut allowed, mut proxy_protocol) = (None, None, None);
     for (key, value) in table {
         let text = flatten(value).ok_or_else(|| {
             let problem = "expected a string, a list of strings, true or false".to_owned();
@@ -56,6 +56,7 @@ fn read_table(table: &toml::Table, place: &Place<'_>) -> Result<Vec<Listener>, E
             "kind" => text.parse().map(|read| kind = Some(read)),
             "listen" => listen(&text).map(|read| addresses = read),
             "path" => url_path(&text).map(|read| path = Some(read)),
+            "proxy_protocol" => truth(&text).map(|read| proxy_protocol = Some(read)),
             "origins" => origins(&text).map(|read| allowed = Some(read)),
             _ => Err(format!("unknown key; known are {KEYS}")),
         };
@@ -72,7 +73,14 @@ fn read_table(table: &toml::Table, place: &Place<'_>) -> Result<Vec<Listener>, E
     {
         return Err(place.wrong(key, "", format!("only kinds ws and wss have it, not {}", kind.name())));
     }
-    let listener =
-        |address| Listener { path: path.clone(), origins: allowed.clone(), ..Listener::new(kind, address) };
+    if kind == ListenerKind::Quic && proxy_protocol == Some(true) {
+        return Err(place.wrong("proxy_protocol", "true", "there is no PROXY protocol for QUIC".to_owned()));
+    }
+    let listener = |address| Listener {
+        path: path.clone(),
+        origins: allowed.clone(),
+        proxy_protocol,
+        ..Listener::new(kind, address)
+    };
     Ok(addresses.into_iter().map(listener).collect())
 }

@@ -67,6 +67,7 @@ fn each_wrong_value_is_refused_with_its_flag() {
         ("--wss-listen", "off,127.0.0.1:8084"),
         ("--http-listen", "127.0.0.1:1,127.0.0.1:2"),
         ("--ws-path", "mqtt"),
+        ("--proxy-protocol", "v2"),
         ("--ws-path", "/mqtt?x"),
         ("--ws-origins", "console.example.com"),
         ("--ws-origins", "https://console.example.com/"),
@@ -118,6 +119,7 @@ fn a_key_takes_several_addresses_and_tables_their_own_settings() {
         kind = "wss"
         listen = ["0.0.0.0:443", "[::1]:443"]
         path = "/inside"
+        proxy_protocol = true
         origins = ["https://a.example", "https://b.example:444"]
         [[listener]]
         kind = "tcp"
@@ -137,6 +139,7 @@ fn a_key_takes_several_addresses_and_tables_their_own_settings() {
     assert_eq!(shown, expected);
     assert_eq!(listeners[3].path.as_deref(), Some("/inside"));
     assert_eq!(listeners[4].origins.as_ref().map(Vec::len), Some(2));
+    assert_eq!(listeners[4].proxy_protocol, Some(true));
     assert_eq!((&listeners[2].path, &listeners[5].origins), (&None, &None), "as the keys say");
 }
 
@@ -162,6 +165,8 @@ fn errors_of_tables_name_file_table_key_and_value() {
         ("kind = \"tls\"\nlisten = [8883]", &["listen", "array", "expected a string"]),
         ("kind = \"tls\"\nlisten = \"127.0.0.1:1\"\npath = \"/x\"", &["path", "only kinds ws and wss"]),
         ("kind = \"ws\"\nlisten = \"127.0.0.1:1\"\npath = \"x\"", &["path", "\"x\"", "begins with /"]),
+        ("kind = \"quic\"\nlisten = \"127.0.0.1:1\"\nproxy_protocol = true", &["proxy_protocol", "QUIC"]),
+        ("kind = \"tcp\"\nlisten = \"127.0.0.1:1\"\nproxy_protocol = \"v1\"", &["\"v1\"", "true or false"]),
         ("kind = \"ws\"\nlisten = \"127.0.0.1:1\"\npaths = \"/x\"", &["paths", "unknown key", "origins"]),
     ] {
         let error = load_file(&format!("{good}[[listener]]\n{text}\n")).expect_err(text).to_string();

@@ -71,6 +71,10 @@ pub(super) fn origins(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
+pub(super) fn truth(text: &str) -> Result<bool, String> {
+    text.trim().parse().map_err(|_| "expected true or false".to_owned())
+}
+
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("expected a path".to_owned()) } else { Ok(PathBuf::from(text)) }
 }

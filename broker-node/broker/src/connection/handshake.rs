@@ -16,6 +16,7 @@ use crate::admission::{Arrival, Evidence};
 use crate::clock;
 use crate::listener::{Layers, Slot, canonical};
 use crate::node::Node;
+use crate::proxy;
 use crate::quic::Quic;
 use crate::registry::Transport;
 use crate::tls::WRITE_BUFFER_MAX;
@@ -55,7 +56,7 @@ pub(super) async fn handshake(node: &Node, slot: &Slot, entrance: Entrance) -> O
     };
     let accepted = async {
         match entrance {
-            Entrance::Socket(socket, address, layers) => accept(node, socket, address, &layers).await,
+            Entrance::Socket(socket, address, layers) => accept(node, slot, socket, address, &layers).await,
             Entrance::Quic(incoming) => accept_quic(node, *incoming).await,
         }
     };
@@ -77,10 +78,12 @@ pub(super) async fn handshake(node: &Node, slot: &Slot, entrance: Entrance) -> O
 
 async fn accept(
     node: &Node,
-    socket: TcpStream,
-    address: SocketAddr,
+    slot: &Slot,
+    mut socket: TcpStream,
+    peer: SocketAddr,
     layers: &Layers,
 ) -> Result<(Stream, Arrival), Refused> {
+    let address = if layers.proxy { client_address(node, slot, &mut socket, peer).await? } else { peer };
     let arrival = |evidence, transport| Arrival { evidence, address, transport };
     let Some(tls) = &layers.tls else {
         let arrival = arrival(Evidence::Anonymous, Transport::WebSocket);
@@ -97,6 +100,22 @@ async fn accept(
         Some(terms) => Ok((Stream::SecureWebSocket(upgrade(node, stream, terms).await?), arrival)),
         None => Ok((Stream::Tls(Box::new(stream)), arrival)),
     }
+}
+
+/// The address that a balancer names, or its own where it names none.
+async fn client_address(
+    node: &Node,
+    slot: &Slot,
+    socket: &mut TcpStream,
+    peer: SocketAddr,
+) -> Result<SocketAddr, Refused> {
+    let named = proxy::read(socket).await.map_err(|fault| {
+        tracing::debug!(%peer, %fault, "closed");
+        node.metrics.handshakes.no_proxy_header.inc();
+        Refused::Closed
+    })?;
+    let address = canonical(named.unwrap_or(peer));
+    if slot.count(address) { Ok(address) } else { Err(Refused::Closed) }
 }
 
 async fn secure(node: &Node, socket: TcpStream, tls: &TlsAcceptor) -> Result<TlsStream<TcpStream>, Refused> {

@@ -35,6 +35,8 @@ pub(super) struct Bench {
     pub(super) ws: SocketAddr,
     pub(super) wss: SocketAddr,
     pub(super) quic: SocketAddr,
+    pub(super) proxied: SocketAddr,
+    pub(super) proxied_tls: SocketAddr,
 }
 
 impl Bench {
@@ -80,14 +82,21 @@ impl Bench {
         let tcp = serve(Layers::default());
         let tls = serve(Layers { tls: Some(acceptor(Carries::Mqtt)), ..Layers::default() });
         let ws = serve(Layers { websocket: Some(websocket()), ..Layers::default() });
-        let wss = serve(Layers { tls: Some(acceptor(Carries::Http)), websocket: Some(websocket()) });
+        let wss = serve(Layers {
+            tls: Some(acceptor(Carries::Http)),
+            websocket: Some(websocket()),
+            ..Layers::default()
+        });
+        let proxied = serve(Layers { proxy: true, ..Layers::default() });
+        let proxied_tls =
+            serve(Layers { proxy: true, tls: Some(acceptor(Carries::Mqtt)), ..Layers::default() });
         let socket =
             bind_udp("tests", "127.0.0.1:0".parse().expect("an address"), false).expect("a free port");
         let quic = socket.local_addr().expect("it is bound");
         let endpoint = quic::endpoint(socket, config(Carries::Mqtt)).expect("an endpoint");
         let listener = quic::Listener { node: node.clone(), slots, endpoint, tasks: TaskTracker::new() };
         tokio::spawn(listener.run(node.stopping.clone()));
-        Bench { node, tcp, tls, ws, wss, quic }
+        Bench { node, tcp, tls, ws, wss, quic, proxied, proxied_tls }
     }
 
     pub(super) async fn tcp(&self, client_id: &str) -> Client<TcpStream> {

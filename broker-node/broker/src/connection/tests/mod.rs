@@ -4,6 +4,7 @@ mod bench;
 mod cuts;
 mod handshakes;
 mod messages;
+mod proxy;
 mod quic;
 mod stopped;
 mod websocket;
