@@ -203,11 +203,11 @@ impl Drop for Broker {
 }
 
 fn source(config: &Config, channel: ControlChannel) -> Source {
-    match (&config.tls_certificate, &config.tls_key) {
-        (Some(certificate), Some(key)) => {
-            Source::Files { certificate: certificate.clone(), key: key.clone() }
-        }
-        _ if config.tls_names.is_empty() => Source::Issued { channel, names: vec![config.name.clone()] },
-        _ => Source::Issued { channel, names: config.tls_names.clone() },
+    if !config.tls_certificate.is_empty() {
+        let pairs = config.tls_certificate.iter().cloned().zip(config.tls_key.iter().cloned());
+        return Source::Files(pairs.collect());
     }
+    let names =
+        if config.tls_names.is_empty() { vec![config.name.clone()] } else { config.tls_names.clone() };
+    Source::Issued { channel, names }
 }

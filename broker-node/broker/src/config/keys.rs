@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use revoq_credentials::NodeName;
 
 use super::values::{
-    addresses, duration, list, listen, one_address, origins, parse, path, positive, truth, url_path, within,
+    addresses, duration, list, listen, one_address, origins, parse, path, paths, positive, truth, url_path,
+    within,
 };
 use super::{Config, IdentityFiles};
 
@@ -191,14 +192,14 @@ pub(super) const KEYS: &[Key] = &[
         "tls_certificate",
         "tls-certificate",
         "REVOQ_BROKER_TLS_CERTIFICATE",
-        "Server certificate, PEM [default: issued by the control plane]",
+        "Server certificates, PEM, one for each name, separated by commas [default: issued by the control plane]",
         |c, v| {
-            c.tls_certificate = Some(path(v)?);
+            c.tls_certificate = paths(v)?;
             Ok(())
         }
     ),
-    key!("tls_key", "tls-key", "REVOQ_BROKER_TLS_KEY", "Its key, PEM", |c, v| {
-        c.tls_key = Some(path(v)?);
+    key!("tls_key", "tls-key", "REVOQ_BROKER_TLS_KEY", "Their keys, PEM, in the same order", |c, v| {
+        c.tls_key = paths(v)?;
         Ok(())
     }),
     key!(

@@ -46,10 +46,11 @@ pub struct Config {
     pub proxy_protocol: bool,
     /// Health and metrics. Default: port 7480 of every address.
     pub http_listen: Option<SocketAddr>,
-    /// Server certificates, leaf first, PEM; needs `tls_key`. Without it the control plane issues one.
-    pub tls_certificate: Option<PathBuf>,
-    /// Private key of `tls_certificate`, PEM.
-    pub tls_key: Option<PathBuf>,
+    /// Server certificates, each with its chain, leaf first, PEM. A client is shown the one that is for the name that it
+    /// asks for (SNI), or else the first. Without any the control plane issues one.
+    pub tls_certificate: Vec<PathBuf>,
+    /// Private keys of `tls_certificate`, in the same order, PEM.
+    pub tls_key: Vec<PathBuf>,
     /// DNS names and IP addresses of the certificate that the control plane issues. Default: the node's name.
     pub tls_names: Vec<String>,
     /// What peers may use.
@@ -139,8 +140,8 @@ impl Default for Config {
             ws_origins: Vec::new(),
             proxy_protocol: false,
             http_listen: Some(everywhere(7480)),
-            tls_certificate: None,
-            tls_key: None,
+            tls_certificate: Vec::new(),
+            tls_key: Vec::new(),
             tls_names: Vec::new(),
             limits: Limits::default(),
         }
@@ -174,8 +175,11 @@ impl Config {
                 "give either join_token or the identity_ files: the node must be one of the cluster",
             );
         }
-        if self.tls_certificate.is_some() != self.tls_key.is_some() {
-            return incomplete("tls_certificate and tls_key go together");
+        let (certificates, keys) = (self.tls_certificate.len(), self.tls_key.len());
+        if certificates != keys {
+            return incomplete(&format!(
+                "tls_certificate and tls_key go together, one key for each certificate: {certificates} and {keys} are given"
+            ));
         }
         self.check_listeners()
     }

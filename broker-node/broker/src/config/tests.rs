@@ -93,7 +93,8 @@ fn what_is_missing_is_said() {
     for (arguments, expected) in [
         (&good[..2], "control_plane is missing"),
         (&good[..4], "either join_token or the identity_"),
-        (&[&good[..], &["--tls-key", "k"]].concat()[..], "tls_certificate and tls_key"),
+        (&[&good[..], &["--tls-key", "k"]].concat()[..], "0 and 1 are given"),
+        (&[&good[..], &["--tls-certificate", "a,b", "--tls-key", "k"]].concat()[..], "2 and 1 are given"),
         (&[&good[..], &["--tls-listen", "off"]].concat()[..], "no listener is on"),
         (&[&good[..], &["--identity-node", "3"]].concat()[..], "either join_token or the identity_"),
         (&[&good[..4], &["--identity-node", "3"]].concat()[..], "go together"),

@@ -1,6 +1,6 @@
-//! Keeps the server certificate current: from files, or from the control plane.
+//! Keeps the server certificates current: from files, or from the control plane.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -20,17 +20,21 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// A certificate is looked at at least this often, however long it lasts: the wall clock may be moved.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
-/// Where the certificate comes from.
+/// Where certificates come from.
 pub(crate) enum Source {
-    Files { certificate: PathBuf, key: PathBuf },
-    Issued { channel: ControlChannel, names: Vec<String> },
+    /// Pairs of a certificate and its key, at least one.
+    Files(Vec<(PathBuf, PathBuf)>),
+    Issued {
+        channel: ControlChannel,
+        names: Vec<String>,
+    },
 }
 
 impl Source {
     /// What must be right at the start already: the files, or the names.
     pub(crate) fn check(&self, current: &ServerCertificate) -> Result<(), Error> {
         match self {
-            Source::Files { certificate, key } => current.set(from_files(certificate, key)?),
+            Source::Files(pairs) => read(pairs, current)?,
             Source::Issued { names, .. } => drop(new_request(names)?),
         }
         Ok(())
@@ -39,29 +43,37 @@ impl Source {
     /// Keeps `current` current. Never returns.
     pub(crate) async fn keep(self, current: Arc<ServerCertificate>) {
         match self {
-            Source::Files { certificate, key } => keep_files(&certificate, &key, &current).await,
+            Source::Files(pairs) => keep_files(&pairs, &current).await,
             Source::Issued { channel, names } => keep_issued(&channel, &names, &current).await,
         }
     }
 }
 
-async fn keep_files(certificate: &Path, key: &Path, current: &ServerCertificate) {
+/// All of them or none: one that does not fit leaves the old ones in place.
+fn read(pairs: &[(PathBuf, PathBuf)], current: &ServerCertificate) -> Result<(), Error> {
+    let read: Result<Vec<_>, Error> =
+        pairs.iter().map(|(certificate, key)| from_files(certificate, key)).collect();
+    let mut read = read?.into_iter();
+    if let Some(first) = read.next() {
+        current.set(first, read.collect());
+    }
+    Ok(())
+}
+
+async fn keep_files(pairs: &[(PathBuf, PathBuf)], current: &ServerCertificate) {
     let mut hangup = signal(SignalKind::hangup()).ok();
-    let mut seen = stamps(certificate, key);
+    let mut seen = stamps(pairs);
     loop {
         let asked = wait(hangup.as_mut()).await;
-        let stamps = stamps(certificate, key);
+        let stamps = stamps(pairs);
         if !asked && stamps == seen {
             continue;
         }
         seen = stamps;
-        match from_files(certificate, key) {
-            Ok(certified) => {
-                current.set(certified);
-                tracing::info!("server certificate reloaded");
-            }
-            // Perhaps one of the two is written and the other is not yet; the old pair serves on.
-            Err(error) => tracing::warn!(%error, "server certificate not reloaded"),
+        match read(pairs, current) {
+            Ok(()) => tracing::info!("server certificates reloaded"),
+            // Perhaps one of two is written and the other is not yet; the old ones serve on.
+            Err(error) => tracing::warn!(%error, "server certificates not reloaded"),
         }
     }
 }
@@ -78,11 +90,12 @@ async fn wait(hangup: Option<&mut Signal>) -> bool {
     }
 }
 
-fn stamps(certificate: &Path, key: &Path) -> [Option<(SystemTime, u64)>; 2] {
-    [certificate, key].map(|path| {
+fn stamps(pairs: &[(PathBuf, PathBuf)]) -> Vec<Option<(SystemTime, u64)>> {
+    let stamp = |path: &PathBuf| {
         let metadata = std::fs::metadata(path).ok()?;
         Some((metadata.modified().ok()?, metadata.len()))
-    })
+    };
+    pairs.iter().flat_map(|(certificate, key)| [stamp(certificate), stamp(key)]).collect()
 }
 
 async fn keep_issued(channel: &ControlChannel, names: &[String], current: &ServerCertificate) {
@@ -125,7 +138,7 @@ async fn issue(
     let issued = issued.await.map_err(|status| status.message().to_owned())?.into_inner();
     let chain = issued.certificates.iter().map(|der| der.to_vec()).collect();
     let (certified, renew) = from_issued(chain, &key).map_err(|error| error.to_string())?;
-    current.set(certified);
+    current.set(certified, Vec::new());
     tracing::info!("server certificate issued");
     Ok(renew)
 }

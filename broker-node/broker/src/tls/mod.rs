@@ -44,7 +44,8 @@ impl Carries {
     /// nothing is let in.
     fn protocols(self) -> Vec<Vec<u8>> {
         match self {
-            Carries::Mqtt => vec![b"mqtt".to_vec()],
+            // The second is what devices of AWS IoT Core ask for.
+            Carries::Mqtt => vec![b"mqtt".to_vec(), b"x-amzn-mqtt-ca".to_vec()],
             Carries::Http => vec![b"http/1.1".to_vec()],
         }
     }

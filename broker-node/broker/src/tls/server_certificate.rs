@@ -1,5 +1,6 @@
-//! The certificate that the TLS listener shows, replaced at run time.
+//! The certificates that TLS listeners show, replaced at run time.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,19 +11,36 @@ use revoq_credentials::{Millis, x509};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use webpki::EndEntityCert;
 
 use super::provider;
 use crate::Error;
 
-/// Shows the latest certificate; without one, handshakes fail.
+/// Shows the latest certificate that is for the name that the client asks for; without any, handshakes fail.
 #[derive(Debug, Default)]
 pub(crate) struct ServerCertificate {
-    current: ArcSwapOption<CertifiedKey>,
+    current: ArcSwapOption<Shown>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    /// For clients that ask for another name or for none.
+    first: Arc<CertifiedKey>,
+    /// DNS names, in lower case, of all; wildcards with their star.
+    names: HashMap<String, Arc<CertifiedKey>>,
 }
 
 impl ServerCertificate {
-    pub(crate) fn set(&self, certificate: CertifiedKey) {
-        self.current.store(Some(Arc::new(certificate)));
+    /// Replaces all. Of two for one name the former is shown.
+    pub(crate) fn set(&self, first: CertifiedKey, others: Vec<CertifiedKey>) {
+        let first = Arc::new(first);
+        let mut names = HashMap::new();
+        for certificate in std::iter::once(first.clone()).chain(others.into_iter().map(Arc::new)) {
+            for name in dns_names(&certificate) {
+                names.entry(name).or_insert_with(|| certificate.clone());
+            }
+        }
+        self.current.store(Some(Arc::new(Shown { first, names })));
     }
 
     pub(crate) fn is_set(&self) -> bool {
@@ -31,9 +49,26 @@ impl ServerCertificate {
 }
 
 impl ResolvesServerCert for ServerCertificate {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.current.load_full()
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let shown = self.current.load();
+        let shown = shown.as_ref()?;
+        let named = hello.server_name().and_then(|name| shown.find(name));
+        Some(named.unwrap_or(&shown.first).clone())
     }
+}
+
+impl Shown {
+    /// By a name in lower case, as rustls gives it. A star stands for the first label, RFC 6125 section 6.4.3.
+    fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+        let wildcard = || self.names.get(&format!("*.{}", name.split_once('.')?.1));
+        self.names.get(name).or_else(wildcard)
+    }
+}
+
+/// The names that a client may ask for to be shown this one; none where it cannot be read, such as X.509 v1.
+fn dns_names(certificate: &CertifiedKey) -> Vec<String> {
+    let leaf = certificate.cert.first().and_then(|leaf| EndEntityCert::try_from(leaf).ok());
+    leaf.map(|leaf| leaf.valid_dns_names().map(str::to_ascii_lowercase).collect()).unwrap_or_default()
 }
 
 /// Reads certificate and key from PEM files and checks that they belong together.

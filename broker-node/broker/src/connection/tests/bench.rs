@@ -46,7 +46,8 @@ impl Bench {
         // Nobody listens there: look-ups fail.
         let channel = ControlChannel::new(&["127.0.0.1:9"], &Tls::anonymous(&leaf.der), Options::default());
         let certificate = Arc::<ServerCertificate>::default();
-        certificate.set(CertifiedKey::from_der(leaf.chain(), leaf.key(), &provider()).expect("they fit"));
+        let certified = CertifiedKey::from_der(leaf.chain(), leaf.key(), &provider()).expect("they fit");
+        certificate.set(certified, Vec::new());
         let slots = Slots::new(&limits);
         let node = Arc::new(Node::new(Parts {
             id: NodeId(7),

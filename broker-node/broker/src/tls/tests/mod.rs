@@ -1,6 +1,7 @@
 pub(crate) mod certificates;
 mod handshakes;
 mod resumption;
+mod server_names;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,6 +25,7 @@ pub(crate) struct Side {
     pub(crate) view: Arc<ArcSwap<View>>,
     pub(crate) trust: Arc<Trust>,
     pub(crate) tickets: Arc<Tickets>,
+    pub(crate) certificate: Arc<ServerCertificate>,
     pub(crate) config: Arc<ServerConfig>,
 }
 
@@ -37,10 +39,10 @@ impl Side {
         let (tickets, certificate) = (Arc::<Tickets>::default(), Arc::<ServerCertificate>::default());
         let leaf = self_signed_ca();
         let certified = CertifiedKey::from_der(leaf.chain(), leaf.key(), &provider()).expect("they fit");
-        certificate.set(certified);
-        let config = server_config(Arc::new(verifier), tickets.clone(), certificate, Carries::Mqtt)
+        certificate.set(certified, Vec::new());
+        let config = server_config(Arc::new(verifier), tickets.clone(), certificate.clone(), Carries::Mqtt)
             .expect("a configuration");
-        Side { view, trust, tickets, config: Arc::new(config) }
+        Side { view, trust, tickets, certificate, config: Arc::new(config) }
     }
 
     pub(crate) fn publish(&self, view: View) {
@@ -89,7 +91,15 @@ pub(crate) struct Failed {
 /// A handshake in memory: the server's end.
 pub(crate) fn connect(side: &Side, client: &Arc<ClientConfig>) -> Result<ServerConnection, Box<Failed>> {
     let name = ServerName::try_from("localhost").expect("a name");
-    let mut client = ClientConnection::new(client.clone(), name).expect("a client");
+    let client = ClientConnection::new(client.clone(), name).expect("a client");
+    shake(side, client).map(|(server, _)| server)
+}
+
+/// A handshake of this client: both ends.
+pub(crate) fn shake(
+    side: &Side,
+    mut client: ClientConnection,
+) -> Result<(ServerConnection, ClientConnection), Box<Failed>> {
     let mut server = ServerConnection::new(side.config.clone()).expect("a server");
     let mut failed = None;
     for _ in 0..10 {
@@ -119,7 +129,7 @@ pub(crate) fn connect(side: &Side, client: &Arc<ClientConfig>) -> Result<ServerC
         }
     }
     assert!(!server.is_handshaking() && !client.is_handshaking(), "the handshake does not end");
-    Ok(server)
+    Ok((server, client))
 }
 
 #[derive(Debug)]
