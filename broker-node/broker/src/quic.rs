@@ -74,13 +74,20 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Accepts until `stop`, then ends when the last connection is closed.
+    /// Accepts until `stop`, then refuses until the last connection is closed.
     pub(crate) async fn run(self, stop: CancellationToken) {
         while let Some(Some(incoming)) = stop.run_until_cancelled(self.endpoint.accept()).await {
             self.serve(incoming);
         }
-        self.endpoint.set_server_config(None);
-        self.endpoint.wait_idle().await;
+        let refuse = async {
+            while let Some(incoming) = self.endpoint.accept().await {
+                incoming.refuse();
+            }
+        };
+        tokio::select! {
+            () = refuse => {}
+            () = self.endpoint.wait_idle() => {}
+        }
     }
 
     fn serve(&self, incoming: Incoming) {

@@ -111,3 +111,21 @@ fn poll_read<S: AsyncRead + Unpin>(
     let mut buffer = ReadBuf::new(buffer);
     Pin::new(stream).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What most connections are must not pay for what few are.
+    #[expect(dead_code, reason = "its size is looked at")]
+    enum WithoutTheOthers {
+        Plain(TcpStream),
+        Tls(Box<TlsStream<TcpStream>>),
+    }
+
+    #[test]
+    fn the_transports_beside_tcp_and_tls_cost_an_idle_connection_nothing() {
+        assert_eq!(size_of::<Stream>(), size_of::<WithoutTheOthers>());
+        assert!(size_of::<WebSocket<TcpStream>>() <= 384, "{}", size_of::<WebSocket<TcpStream>>());
+    }
+}

@@ -63,9 +63,12 @@ pub(crate) async fn read(socket: &mut TcpStream) -> Result<Option<SocketAddr>, F
     while !line.ends_with(b"\n") {
         let mut next = [0; LINE_MAX];
         let room = LINE_MAX - line.len();
+        if room == 0 {
+            return Err(Fault::Malformed);
+        }
         let seen = socket.peek(&mut next[..room]).await?;
         if seen == 0 {
-            return Err(if room == 0 { Fault::Malformed } else { Fault::Gone });
+            return Err(Fault::Gone);
         }
         let end = next[..seen].iter().position(|byte| *byte == b'\n').map_or(seen, |at| at + 1);
         socket.read_exact(&mut next[..end]).await?;
