@@ -136,7 +136,7 @@ fn report(transport: Transport, mut ran: Vec<Ran>) -> Result<()> {
     }
     let failed: Vec<String> = ran
         .iter()
-        .filter_map(|ran| ran.result.as_ref().err().map(|error| format!("{}: {error:?}", ran.name)))
+        .filter_map(|ran| ran.result.as_ref().err().map(|error| format!("{}: {error:#}", ran.name)))
         .collect();
     println!("{} of {} cases failed over {transport}", failed.len(), ran.len());
     if failed.is_empty() { Ok(()) } else { bail!("over {transport}:\n\n{}", failed.join("\n\n")) }

@@ -276,14 +276,13 @@ async fn packets_in_pieces_and_together(site: Site) -> Result<()> {
         }
         raw.packet().await?;
         raw.expect(frame(0x90, &[&[0, 1], none(version), &[0]])).await?;
-        let all: Vec<u8> = ["1", "2", "3"].iter().flat_map(|n| publish(version, &topic, n)).collect();
-        let (one, two) = all.split_at(all.len() / 2);
+        let all = ["1", "2", "3"].map(|payload| publish(version, &topic, payload));
+        let bytes = all.concat();
+        let (one, two) = bytes.split_at(bytes.len() / 2);
         raw.send(one).await?;
         raw.send([two, &[0xC0, 0]].concat()).await?;
-        for payload in ["1", "2", "3"] {
-            raw.expect(publish(version, &topic, payload)).await?;
-        }
-        raw.expect([0xD0, 0]).await?;
+        let [one, two, three] = all;
+        raw.expect_all(&[one, two, three, vec![0xD0, 0]]).await?;
     }
     Ok(())
 }

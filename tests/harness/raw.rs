@@ -132,6 +132,21 @@ impl Raw {
         }
     }
 
+    /// The next packets are these, in any order: what is asked for by several packets has no order of answers.
+    pub async fn expect_all(&mut self, all: &[Vec<u8>]) -> Result<()> {
+        let mut left: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
+        while !left.is_empty() {
+            let frame = self.frame().await?;
+            let found = left.iter().position(|expected| frame.as_deref() == Some(*expected));
+            let Some(found) = found else {
+                let expected: Vec<String> = left.iter().map(|bytes| show(bytes)).collect();
+                return Err(self.failed(&format!("expected one of {}", expected.join("; "))));
+            };
+            left.remove(found);
+        }
+        Ok(())
+    }
+
     /// The next packet is this one as the codec writes it.
     pub async fn expect_packet(&mut self, packet: &Packet) -> Result<()> {
         let mut out = BytesMut::new();
