@@ -73,9 +73,16 @@ impl Raw {
         self.send(out).await
     }
 
-    /// Ends our direction, or the connection, without a DISCONNECT.
+    /// Ends the connection without a DISCONNECT. When this returns the broker knows.
     pub async fn drop_connection(mut self) {
-        let _ = self.stream.shutdown().await;
+        let mut scrap = vec![0; 4096];
+        let gone = async {
+            self.stream.shutdown().await?;
+            // Its own end comes last.
+            while self.stream.read(&mut scrap).await? > 0 {}
+            Ok::<_, std::io::Error>(())
+        };
+        let _ = timeout(ANSWERS_WITHIN, gone).await;
     }
 
     /// The next packet as bytes; `None` when the connection has ended.
