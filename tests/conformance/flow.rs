@@ -238,7 +238,7 @@ async fn an_expiry_interval_counts_the_time_in_the_broker(site: Site) -> Result<
     tokio::time::sleep(Duration::from_millis(2_200)).await;
     subscriber.acknowledge(&first).await?;
     let left = subscriber.take("second").await?.properties.expiry_s.context("it expires")?;
-    ensure!((90..=98).contains(&left), subscriber.failed("two seconds have passed"));
+    ensure!((80..=98).contains(&left), subscriber.failed("two seconds have passed"));
     Ok(())
 }
 
@@ -265,11 +265,11 @@ async fn an_exchange_goes_on_beyond_the_expiry(site: Site) -> Result<()> {
     let mut subscriber = site.subscriber(V5, &topic, QoS::ExactlyOnce).await?;
     let mut publisher = site.client(V5).await?;
     let id = PacketId::new(5);
-    let publish = Publish { packet_id: id, ..expiring(&topic, "x", QoS::ExactlyOnce, 1) };
+    let publish = Publish { packet_id: id, ..expiring(&topic, "x", QoS::ExactlyOnce, 3) };
     publisher.send_packet(&Packet::Publish(publish)).await?;
     publisher.expect([0x50, 2, 0, 5]).await?;
     let got = subscriber.delivery().await?;
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    tokio::time::sleep(Duration::from_millis(3_500)).await;
     publisher.send([0x62, 2, 0, 5]).await?;
     publisher.expect([0x70, 2, 0, 5]).await?;
     subscriber.acknowledge(&got).await?;

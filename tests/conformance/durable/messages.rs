@@ -190,7 +190,7 @@ async fn what_waits_expires(site: Site) -> Result<()> {
     sleep(Duration::from_millis(2_500)).await;
     let mut raw = join(&site, &connect, true).await?;
     let left = raw.take("in time").await?.properties.expiry_s.context("it expires")?;
-    ensure!((85..=98).contains(&left), raw.failed("two seconds have passed"));
+    ensure!((80..=98).contains(&left), raw.failed("two seconds have passed"));
     raw.quiet().await
 }
 
@@ -198,10 +198,10 @@ async fn what_was_sent_does_not_expire(site: Site) -> Result<()> {
     let topic = site.topic("t");
     let connect = absent(&site, V5, &topic).await?;
     let mut raw = join(&site, &connect, true).await?;
-    site.client(V5).await?.publish(expiring(&topic, "x", QoS::ExactlyOnce, 1)).await?;
+    site.client(V5).await?.publish(expiring(&topic, "x", QoS::ExactlyOnce, 3)).await?;
     let sent = raw.delivery().await?;
     raw.drop_connection().await;
-    sleep(Duration::from_millis(2_500)).await;
+    sleep(Duration::from_millis(4_000)).await;
     let mut raw = join(&site, &connect, true).await?;
     let again = raw.take("x").await?;
     ensure!(again.dup && again.packet_id == sent.packet_id, raw.failed("the same, with DUP"));
