@@ -185,6 +185,11 @@ impl Config {
         load::load(arguments)
     }
 
+    /// The names of all keys, as they stand in a file.
+    pub fn keys() -> impl Iterator<Item = &'static str> {
+        keys::keys().map(|key| key.name)
+    }
+
     /// What no single key can tell.
     ///
     /// # Errors
