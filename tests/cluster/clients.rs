@@ -152,7 +152,7 @@ async fn paho_over_websockets() -> Result<()> {
     let folder = lab.write_pem(&device)?;
     let files = Files { chain: folder.join("chain.pem"), key: folder.join("key.pem") };
     let (plain, secure) = (ListenerKind::WebSocket, ListenerKind::SecureWebSocket);
-    let long = "long ".repeat(30_000);
+    let long = "long ".repeat(20_000);
     for (kind, files) in [(plain, None), (secure, None), (secure, Some(&files))] {
         for (paho, version) in [("1.6.1", "3"), ("1.6.1", "5"), ("2.1.0", "3"), ("2.1.0", "5")] {
             for text in ["hello", &long] {

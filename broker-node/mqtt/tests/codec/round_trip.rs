@@ -2,7 +2,9 @@
 
 use bytes::BytesMut;
 use proptest::prelude::*;
-use revoq_mqtt::{DecodeError, Fault, Packet, Peek, Version, decode, encode, peek};
+use revoq_mqtt::{
+    Ack, DecodeError, Fault, Packet, PacketId, Peek, ReasonCode, Text, Version, decode, encode, peek,
+};
 
 use crate::generate;
 
@@ -21,6 +23,17 @@ fn round_trip(packet: &Packet, version: Version) -> Result<(), TestCaseError> {
     let decoded = decode(frame, version);
     prop_assert_eq!(decoded.as_ref(), Ok(packet));
     Ok(())
+}
+
+/// The length before a packet has one to three bytes, and so has that before its properties.
+#[test]
+fn lengths_around_a_byte_more() {
+    for len in [120, 121, 122, 123, 124, 125, 126, 127, 128, 16_370, 16_375, 16_379, 16_380, 16_383, 16_384] {
+        let text: Text = "x".repeat(len).parse().expect("a text");
+        let mut ack = Ack::new(PacketId::FIRST, ReasonCode::UnspecifiedError);
+        ack.properties.reason_string = Some(text);
+        round_trip(&Packet::PubAck(ack), Version::V5).unwrap_or_else(|error| panic!("{len}: {error}"));
+    }
 }
 
 proptest! {

@@ -1,0 +1,10 @@
+//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz decode`
+#![no_main]
+
+#[path = "../targets/mod.rs"]
+#[expect(dead_code, reason = "the others have programs of their own")]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    (targets::DECODE.run)(data);
+});
