@@ -22,7 +22,7 @@ struct Watched {
     revision: u64,
     /// The last revision up to it that has an event.
     target: u64,
-    /// Nodes that it waited for at the last look; none: every node is to be looked at.
+    /// Nodes that have yet to be looked at, the one last that it waits for; none: every node is to be looked at.
     waiting: Vec<u64>,
     last: Option<FenceUpdate>,
     next_update: Instant,
@@ -74,7 +74,6 @@ impl Watched {
             self.changed.mark_unchanged();
             let wake = match self.look() {
                 Ok(Look::Update(update)) => {
-                    self.next_update = Instant::now() + UPDATE_INTERVAL;
                     self.last = Some(update.clone());
                     return Some(Ok(update));
                 }
@@ -82,7 +81,8 @@ impl Watched {
                 Err(status) => return Some(Err(status)),
             };
             tokio::select! {
-                _ = self.changed.changed() => {}
+                // Acks come in crowds: those that are ready by now are taken before the next look.
+                _ = self.changed.changed() => tokio::task::yield_now().await,
                 () = sleep_until(wake) => {}
             }
         }
@@ -92,30 +92,32 @@ impl Watched {
     fn look(&mut self) -> Result<Look, Status> {
         let now = moment();
         let (nodes, target) = (&mut self.waiting, self.target);
-        let (waiting, lines) = self.keeper.leases(|leases| {
+        let (until, lines) = self.keeper.leases(|leases| {
             if leases.term() != Some(self.term) {
                 return Err(moved());
             }
-            let mut waiting = leases.waiting_among(now, target, nodes);
-            if waiting.nodes == 0 {
+            let until = leases.waits_for_one(now, target, nodes).or_else(|| {
                 // It is complete only when every node says so at once: a new process of one may be waited for again.
                 nodes.extend(leases.known());
-                waiting = leases.waiting_among(now, target, nodes);
-            }
-            let due = waiting.nodes == 0 || self.next_update <= Instant::now();
-            Ok((waiting, due.then(|| leases.fence(now, target, self.revision))))
+                leases.waits_for_one(now, target, nodes)
+            });
+            let due = until.is_none() || self.next_update <= Instant::now();
+            Ok((until, due.then(|| leases.fence(now, target, self.revision))))
         })??;
-        if let Some(lines) = lines {
-            let update = self.update(&lines, waiting.nodes == 0);
-            if self.last.as_ref().is_none_or(|last| update.complete || last.nodes != update.nodes) {
-                return Ok(Look::Update(update));
-            }
+        let Some(lines) = lines else {
+            return Ok(Look::Sleep(self.next_update.min(passed(until, now))));
+        };
+        // All nodes are looked at this often, whatever comes of it.
+        self.next_update = Instant::now() + UPDATE_INTERVAL;
+        let update = self.update(&lines, until.is_none());
+        if self.last.as_ref().is_none_or(|last| update.complete || last.nodes != update.nodes) {
+            return Ok(Look::Update(update));
         }
-        // A millisecond beyond, so that the moment itself has passed.
-        let expiry = waiting.next.map_or(UPDATE_INTERVAL, |next| next.saturating_sub(now));
-        let expiry = Instant::now() + expiry + Duration::from_millis(1);
-        let held_back = self.next_update > Instant::now();
-        Ok(Look::Sleep(if held_back { expiry.min(self.next_update) } else { expiry }))
+        let next = lines.iter().filter_map(|line| match line.standing {
+            Standing::Waiting { until } => Some(until),
+            _ => None,
+        });
+        Ok(Look::Sleep(passed(next.min(), now)))
     }
 
     fn update(&self, lines: &[NodeStanding], complete: bool) -> FenceUpdate {
@@ -128,6 +130,12 @@ impl Watched {
 enum Look {
     Update(FenceUpdate),
     Sleep(Instant),
+}
+
+/// When `moment` has passed: a millisecond beyond. Where there is none, at the next update.
+fn passed(moment: Option<Moment>, now: Moment) -> Instant {
+    let left = moment.map_or(UPDATE_INTERVAL, |moment| moment.saturating_sub(now));
+    Instant::now() + left + Duration::from_millis(1)
 }
 
 fn fence_node(line: &NodeStanding, applied: Option<Moment>, begun: (Moment, u64)) -> FenceNode {
