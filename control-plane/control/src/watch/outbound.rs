@@ -1,4 +1,5 @@
 //! What a broker is sent on its watch stream.
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use revoq_proto::v1::ControlMessage;
 use revoq_proto::v1::control_message::{Events, Grant, Message, Progress};
 use revoq_proto::v1::leader_message;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::DropGuard;
 use tonic::Status;
 
@@ -75,6 +76,8 @@ struct Outbound {
     /// The broker knows that it has everything up to here.
     told: u64,
     progress_due: Instant,
+    /// Wakes at `progress_due`, or when a node that was removed has had its time.
+    timer: Pin<Box<Sleep>>,
     wants_snapshot: Option<Resync>,
     /// A grant whose progress frame is out.
     granted: Option<leader_message::Grant>,
@@ -87,12 +90,14 @@ impl Outbound {
     async fn open(links: Arc<Links>, opening: Opening, guard: DropGuard) -> Outbound {
         let revision = opening.revision;
         let known = revision <= links.feed.revision() || !from_another_history(&links, revision).await;
+        let progress_due = Instant::now() + PROGRESS;
         Outbound {
             applied: links.feed.applied(),
             watcher: opening.watcher,
             cursor: revision,
             told: revision,
-            progress_due: Instant::now() + PROGRESS,
+            progress_due,
+            timer: Box::pin(sleep_until(progress_due)),
             wants_snapshot: match revision {
                 0 => Some(Resync::New),
                 _ => (!known).then_some(Resync::Foreign),
@@ -135,11 +140,15 @@ impl Outbound {
             Some((_, end)) => end.min(self.progress_due),
             None => self.progress_due,
         };
+        // It stays set over many events: setting it costs more than what else there is to wait for.
+        if self.timer.deadline() != due {
+            self.timer.as_mut().reset(due);
+        }
         tokio::select! {
             _ = self.applied.changed() => {}
             () = self.watcher.wake.notified() => {}
             () = self.watcher.closed.cancelled() => {}
-            () = sleep_until(due) => {}
+            () = self.timer.as_mut() => {}
         }
     }
 
