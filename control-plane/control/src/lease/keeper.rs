@@ -190,8 +190,7 @@ impl LeaseKeeper {
         self.wake();
     }
 
-    /// Messages about brokers from the replica that serves them, where grants for them go. Those before an error are
-    /// taken.
+    /// Takes messages of the replica that serves these brokers, up to an error; `outlet` is where their grants go.
     pub(crate) fn receive(
         &self,
         messages: impl IntoIterator<Item = Result<v1::PeerMessage, Status>>,
@@ -321,8 +320,9 @@ impl LeaseKeeper {
         let published = commit <= self.feed.revision();
         let covered = self.with(|account| {
             account.leases.led(proof);
-            if !(published && account.leases.settled()) {
-                self.read_rows(account)?;
+            match published && account.leases.settled() {
+                true => account.leases.forget_removed(moment()),
+                false => self.read_rows(account)?,
             }
             Ok::<_, Error>(account.leases.covers(revision))
         })?;
