@@ -1,4 +1,5 @@
 //! A fence as a stream of updates, at the leader.
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,9 @@ struct Watched {
     target: u64,
     /// Nodes that have yet to be looked at, the one last that it waits for; none: every node is to be looked at.
     waiting: Vec<u64>,
-    last: Option<FenceUpdate>,
+    /// What the last update said of the nodes, as a hash: of a thousand nodes it is large, and fences may be many.
+    said: Option<u64>,
+    complete: bool,
     next_update: Instant,
     /// The same moment on both clocks, so that what is printed stays the same when the wall clock is set.
     begun: (Moment, u64),
@@ -49,7 +52,8 @@ impl LeaseKeeper {
             revision,
             target: self.feed.last_event(revision),
             waiting: Vec::new(),
-            last: None,
+            said: None,
+            complete: false,
             next_update: Instant::now(),
             begun: (moment(), self.clock.now().0),
             keeper: Arc::clone(self),
@@ -67,16 +71,13 @@ impl LeaseKeeper {
 
 impl Watched {
     async fn next(&mut self) -> Option<Result<FenceUpdate, Status>> {
-        if self.last.as_ref().is_some_and(|last| last.complete) {
+        if self.complete {
             return None;
         }
         loop {
             self.changed.mark_unchanged();
             let wake = match self.look() {
-                Ok(Look::Update(update)) => {
-                    self.last = Some(update.clone());
-                    return Some(Ok(update));
-                }
+                Ok(Look::Update(update)) => return Some(Ok(update)),
                 Ok(Look::Sleep(wake)) => wake,
                 Err(status) => return Some(Err(status)),
             };
@@ -109,20 +110,22 @@ impl Watched {
         };
         // All nodes are looked at this often, whatever comes of it.
         self.next_update = Instant::now() + UPDATE_INTERVAL;
-        let update = self.update(&lines, until.is_none());
-        if self.last.as_ref().is_none_or(|last| update.complete || last.nodes != update.nodes) {
-            return Ok(Look::Update(update));
-        }
         let next = lines.iter().filter_map(|line| match line.standing {
             Standing::Waiting { until } => Some(until),
             _ => None,
         });
-        Ok(Look::Sleep(passed(next.min(), now)))
+        let next = next.min();
+        let update = self.update(lines, until.is_none());
+        let mut said = DefaultHasher::new();
+        update.nodes.hash(&mut said);
+        let news = self.said.replace(said.finish()) != Some(said.finish());
+        self.complete = update.complete;
+        Ok(if news || update.complete { Look::Update(update) } else { Look::Sleep(passed(next, now)) })
     }
 
-    fn update(&self, lines: &[NodeStanding], complete: bool) -> FenceUpdate {
+    fn update(&self, lines: Vec<NodeStanding>, complete: bool) -> FenceUpdate {
         let applied = self.keeper.feed.applied_at(self.revision);
-        let nodes = lines.iter().map(|line| fence_node(line, applied, self.begun)).collect();
+        let nodes = lines.into_iter().map(|line| fence_node(line, applied, self.begun)).collect();
         FenceUpdate { revision: self.revision, nodes, complete }
     }
 }
@@ -138,7 +141,7 @@ fn passed(moment: Option<Moment>, now: Moment) -> Instant {
     Instant::now() + left + Duration::from_millis(1)
 }
 
-fn fence_node(line: &NodeStanding, applied: Option<Moment>, begun: (Moment, u64)) -> FenceNode {
+fn fence_node(line: NodeStanding, applied: Option<Moment>, begun: (Moment, u64)) -> FenceNode {
     let (state, until) = match line.standing {
         Standing::Waiting { until } => (FenceState::Waiting, Some(until)),
         Standing::Confirmed => (FenceState::Confirmed, None),
@@ -148,7 +151,7 @@ fn fence_node(line: &NodeStanding, applied: Option<Moment>, begun: (Moment, u64)
     let confirmed = line.received.zip(applied).filter(|_| state == FenceState::Confirmed);
     FenceNode {
         node: line.node,
-        name: line.name.clone(),
+        name: line.name,
         state: state.into(),
         sessions_cut: line.cut.map_or(0, |cut| cut.sessions),
         gate_micros: line.cut.map_or(0, |cut| micros(cut.gate)),
