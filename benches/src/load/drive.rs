@@ -231,7 +231,7 @@ impl<'a> Drive<'a> {
                     if let Some(stamp) = stamped(&frame)? {
                         self.subscribers[subscriber].take(stamp)?;
                         self.deliveries += 1;
-                        self.latency.saturating_record(self.heard.saturating_sub(stamp.sent_ns).max(1));
+                        self.latency.record(self.heard.saturating_sub(stamp.sent_ns).max(1))?;
                     }
                     Subscriber::answer(&frame, link.output());
                 }

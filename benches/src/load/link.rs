@@ -21,6 +21,8 @@ use super::{Credentials, Target};
 
 /// What a server does not answer within this, it does not answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
+/// Longer than any run, so that nothing has to be sent for it; some servers refuse none.
+const KEEPALIVE_S: u16 = 60_000;
 const OPENING_SCRATCH: usize = 8 * 1024;
 
 /// A connection to a server.
@@ -65,7 +67,7 @@ impl Link {
             }
         };
         let mut link = Link { socket, tls, input: Vec::new(), output: Vec::new(), written: 0 };
-        let connect = Connect::new(Version::V311, client_id.parse()?);
+        let connect = Connect { keepalive_s: KEEPALIVE_S, ..Connect::new(Version::V311, client_id.parse()?) };
         let answer = link.ask(&Packet::Connect(Box::new(connect)), PacketType::ConnAck)?;
         ensure!(answer.get(3) == Some(&0), "{client_id} is not let in: CONNACK {answer:02x?}");
         Ok(link)

@@ -20,7 +20,7 @@ fn row(cell: Cell, server: Kind, runs: &[Measured]) {
     let of = |kind| move |run: &&Measured| run.cell == cell && run.server == kind;
     let theirs: Vec<&Measured> = runs.iter().filter(of(server)).collect();
     if theirs.is_empty() {
-        println!("  {server:<10} nothing was measured");
+        println!("  {:<10} nothing was measured", server.to_string());
         return;
     }
     let median = |figure: fn(&Measured) -> f64| Median::of(theirs.iter().map(|run| figure(run)));

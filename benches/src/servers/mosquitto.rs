@@ -1,6 +1,7 @@
 //! mosquitto, with a configuration of its own.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use anyhow::Result;
 use tokio::process::Command;
@@ -18,7 +19,8 @@ pub(super) async fn start(authority: &Authority) -> Result<Result<Server, String
             let path = authority.folder.join("mosquitto.conf");
             std::fs::write(&path, configuration(authority, tcp.port(), tls.port()))?;
             let mut command = Command::new(program);
-            command.arg("-c").arg(path);
+            // It warns of root.
+            command.arg("-c").arg(path).stderr(Stdio::null());
             let credentials = authority.credentials.clone();
             return Server::start(Kind::Mosquitto, version, &mut command, (tcp, tls), credentials)
                 .await
