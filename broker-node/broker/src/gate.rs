@@ -94,6 +94,9 @@ impl Gate {
     /// Why it is shut; `None` while it is open.
     pub(crate) fn shut_by(&self) -> Option<Shut> {
         let state = self.state.load(Ordering::SeqCst);
+        if state == 0 {
+            return None;
+        }
         Shut::ALL.into_iter().find(|why| *why as u8 == state)
     }
 
