@@ -90,6 +90,7 @@ pub struct Client {
     version: Version,
     buffer: BytesMut,
     next_id: PacketId,
+    session_present: bool,
 }
 
 impl Client {
@@ -116,7 +117,8 @@ impl Client {
             tcp.set_nodelay(true)?;
             let name = ServerName::try_from("localhost").expect("localhost is a name");
             let stream = TlsConnector::from(config).connect(name, tcp).await?;
-            let mut client = Client { stream, version, buffer: BytesMut::new(), next_id: PacketId::FIRST };
+            let (buffer, next_id) = (BytesMut::new(), PacketId::FIRST);
+            let mut client = Client { stream, version, buffer, next_id, session_present: false };
             client.send(&Packet::Connect(Box::new(connect))).await?;
             let packet = client.read().await?;
             Ok::<_, std::io::Error>((client, packet))
@@ -125,11 +127,16 @@ impl Client {
             Err(error) => Ok(Err(Refused::Tls(error.to_string()))),
             Ok((_, None)) => Ok(Err(Refused::Tls("end of stream before CONNACK".to_owned()))),
             Ok((client, Some(Packet::ConnAck(ack)))) => Ok(match ack.reason {
-                ReasonCode::Success => Ok(client),
+                ReasonCode::Success => Ok(Client { session_present: ack.session_present, ..client }),
                 reason => Err(Refused::ConnAck(reason)),
             }),
             Ok((_, Some(other))) => bail!("CONNACK expected, not {other:?}"),
         }
+    }
+
+    /// Did CONNACK say that the session goes on?
+    pub fn is_session_present(&self) -> bool {
+        self.session_present
     }
 
     /// Was the TLS session resumed?

@@ -1,17 +1,20 @@
 //! From CONNECT to the verdict: who it is, then register, then decide, then claim the client id.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use revoq_credentials::{Cause, Credential, Principal, State, TenantName, Verdict};
 use revoq_mqtt::{ClientId, ReasonCode};
-use revoq_session::{Accept, Admission, ConnectRequest};
+use revoq_session::{Accept, Admission, ConnectRequest, SessionState};
 use rustls::CertificateError;
 
 use crate::clock::{self, Now};
+use crate::connection::Subscriptions;
 use crate::gate::Shut;
 use crate::lookup::{Found, NoAnswer};
 use crate::node::Node;
-use crate::registry::{NewEntry, Registered, Transport};
+use crate::registry::{Entry, NewEntry, Registered, Transport};
+use crate::sessions::Before;
 use crate::tls::Identity;
 
 /// What the transport proved about a client.
@@ -55,13 +58,20 @@ impl From<Refused> for Admission {
     }
 }
 
+/// A client that is let in.
+pub(crate) struct Admitted {
+    pub(crate) registered: Registered,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) accept: Accept,
+}
+
 /// Decides about a client. When this returns `Ok`, it is registered, allowed by a view that is newer than its
 /// registration, and holds its client id.
 pub(crate) async fn admit(
     node: &Node,
     arrival: &Arrival,
     request: &ConnectRequest,
-) -> Result<(Registered, Admission), Refused> {
+) -> Result<Admitted, Refused> {
     check_age(node, clock::now())?;
     let principal = principal(node, &arrival.evidence).await?;
     let assigned = request.client_id.is_none().then(new_client_id).transpose()?;
@@ -77,18 +87,42 @@ pub(crate) async fn admit(
         address: arrival.address,
         transport: arrival.transport,
         connected: now.millis(),
+        outlives: request.session_expiry_s > 0,
     });
     // Only now: an event that this view does not have yet will find the connection in the registry.
     decide(node, &registered)?;
-    if node.claims.claim(registered.entry()) {
-        node.metrics.cuts(Shut::TakenOver).inc();
-    }
+    let (subscriptions, session) = claim(node, registered.entry(), request.clean_start).await?;
     if let Some(fingerprint) = registered.entry().fingerprint()
         && !node.usage.note(fingerprint, now.boot)
     {
         node.metrics.limits.usage.inc();
     }
-    Ok((registered, Admission::Accept(Accept { client_id: assigned, ..Accept::default() })))
+    let accept = Accept { client_id: assigned, session, ..Accept::default() };
+    Ok(Admitted { registered, subscriptions, accept })
+}
+
+/// Makes the connection the one of its client id. The session goes on, or a new one begins.
+async fn claim(
+    node: &Node,
+    entry: &Arc<Entry>,
+    clean_start: bool,
+) -> Result<(Subscriptions, Option<Box<SessionState>>), Refused> {
+    let claimed = node.sessions.claim(entry, clean_start).await;
+    let claimed = claimed
+        .map_err(|_| Refused::new(ReasonCode::ServerBusy, "the connection before has not ended yet"))?;
+    if claimed.took_over {
+        node.metrics.cuts(Shut::TakenOver).inc();
+    }
+    match claimed.before {
+        Before::Resumed(away) => {
+            node.metrics.sessions_resumed.inc();
+            let session = away.subscriptions.resume(entry);
+            return Ok((away.subscriptions, session));
+        }
+        Before::Ended(away) => away.end(node),
+        Before::Nothing => {}
+    }
+    Ok((Subscriptions::new(node.router.space(&entry.principal.tenant)), None))
 }
 
 fn check_age(node: &Node, now: Now) -> Result<(), Refused> {

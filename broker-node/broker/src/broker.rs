@@ -20,7 +20,7 @@ use crate::listener::{Listener, Slots, bind};
 use crate::lookup::LookUps;
 use crate::node::{Node, Parts, Sweep};
 use crate::tls::{ServerCertificate, Source, Verifier, provider, server_config};
-use crate::{Error, http, identity};
+use crate::{Error, http, identity, sessions};
 
 /// How long connections may take to close at the end, beyond their deadline.
 const DRAIN_MARGIN: Duration = Duration::from_secs(3);
@@ -121,6 +121,8 @@ impl Broker {
         let slots = Slots::new(&config.limits);
         let listener =
             |tls| Listener { node: self.node.clone(), slots: slots.clone(), tls, tasks: self.tasks.clone() };
+        let (keeper, stop) = (sessions::keep(self.node.clone()), self.stop.clone());
+        tokio::spawn(async move { stop.run_until_cancelled(keeper).await });
         if let Some(socket) = sockets.http {
             let (node, stop) = (self.node.clone(), self.stop.clone());
             tokio::spawn(http::serve(socket, node, stop));

@@ -4,7 +4,7 @@
 //!             control plane ── events, grants ──▶ watch driver (thread of its own)
 //!                   ▲                                │ 1. view  2. sweep  3. acknowledge  4. wake
 //!     look-ups,     │                                ▼
-//!     certificate   │        ┌──────── Node: view, freshness, registry, claims, router ───────┐
+//!     certificate   │        ┌──────── Node: view, freshness, registry, sessions, router ───────┐
 //!                   │        │                                                                │
 //!   device ── TLS ──┴─▶ listener ─▶ connection task: handshake, CONNECT, register, decide, claim, run, close
 //! ```
@@ -17,7 +17,6 @@
 mod admission;
 mod broker;
 mod cache;
-mod claims;
 mod clock;
 mod config;
 mod connection;
@@ -33,6 +32,7 @@ mod node;
 mod registry;
 mod retained;
 mod router;
+mod sessions;
 mod tls;
 mod usage;
 

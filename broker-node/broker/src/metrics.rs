@@ -24,6 +24,8 @@ pub(crate) struct Metrics {
     pub(crate) view_revision: Level,
     pub(crate) denied: Level,
     pub(crate) client_ids: Level,
+    pub(crate) sessions_away: Level,
+    pub(crate) queued_bytes: Level,
     pub(crate) lookups_cached: Level,
     pub(crate) identities_cached: Level,
     pub(crate) retained_messages: Level,
@@ -46,6 +48,9 @@ pub(crate) struct Metrics {
     pub(crate) expired: Counter,
     /// Larger than the client takes.
     pub(crate) oversized: Counter,
+    pub(crate) sessions_resumed: Counter,
+    /// Of clients that did not come back in time.
+    pub(crate) sessions_expired: Counter,
     pub(crate) watch_streams: Counter,
     pub(crate) limits: Limits,
     faults: Counters,
@@ -70,6 +75,10 @@ pub(crate) struct Limits {
     pub(crate) descriptors: Counter,
     pub(crate) filters: Counter,
     pub(crate) retained: Counter,
+    /// Messages for a client that is away.
+    pub(crate) queued: Counter,
+    /// Sessions of clients that are away.
+    pub(crate) sessions: Counter,
     pub(crate) usage: Counter,
 }
 
@@ -128,6 +137,8 @@ impl Metrics {
             view_revision: b.level("view_revision", "Revision of the view of credentials"),
             denied: b.level("denied_certificates", "Certificates in the denied set"),
             client_ids: b.level("client_ids", "Client ids that are held"),
+            sessions_away: b.level("sessions_away", "Sessions that are kept while their clients are away"),
+            queued_bytes: b.level("queued_bytes", "Bytes of messages that wait for clients that are away"),
             lookups_cached: b.level("lookups_cached", "Look-ups of certificates that are kept"),
             identities_cached: b.level("identities_cached", "Verified leaves that are kept"),
             retained_messages: b.level("retained_messages", "Retained messages"),
@@ -146,6 +157,11 @@ impl Metrics {
             expired: b
                 .counter("expired_messages", "Messages whose expiry interval ran out while they waited"),
             oversized: b.counter("oversized_messages", "Messages larger than their client takes"),
+            sessions_resumed: b.counter("sessions_resumed", "Sessions that went on with another connection"),
+            sessions_expired: b.counter(
+                "sessions_expired",
+                "Sessions whose expiry interval ran out while their clients were away",
+            ),
             watch_streams: b.counter("watch_streams", "Watch streams opened"),
             limits: Limits::new(&limits),
             faults,
@@ -195,6 +211,8 @@ impl Limits {
             descriptors: limits.of("descriptors"),
             filters: limits.of("filters"),
             retained: limits.of("retained"),
+            queued: limits.of("queued"),
+            sessions: limits.of("sessions"),
             usage: limits.of("usage"),
         }
     }

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use revoq_credentials::{Affected, Cause, Millis, NodeId, Principal, StaleNew, Verdict, View};
+use revoq_credentials::{
+    Affected, Cause, Fingerprint, Millis, NodeId, Principal, StaleNew, State, Verdict, View,
+};
 use revoq_lease::{Freshness, Permitted};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use crate::claims::Claims;
 use crate::clock::{self, Now, duration_millis};
 use crate::config::Limits;
 use crate::gate::Shut;
@@ -18,6 +19,7 @@ use crate::lookup::LookUps;
 use crate::metrics::Metrics;
 use crate::registry::{Registry, Swept};
 use crate::router::Router;
+use crate::sessions::{MemoryStore, SessionStore};
 use crate::tls::{ServerCertificate, Tickets, Trust};
 use crate::usage::Usage;
 
@@ -31,7 +33,7 @@ pub(crate) struct Node {
     pub(crate) view: Arc<ArcSwap<View>>,
     pub(crate) freshness: Freshness,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) claims: Claims,
+    pub(crate) sessions: Box<dyn SessionStore>,
     pub(crate) router: Router,
     pub(crate) trust: Arc<Trust>,
     pub(crate) tickets: Arc<Tickets>,
@@ -75,6 +77,9 @@ impl Node {
         let session_config = revoq_session::Config {
             packet_size_max: limits.packet_size_max,
             connect_timeout_ms: duration_millis(limits.connect_timeout),
+            session_expiry_s_max: limits.session_expiry_s_max,
+            queue_max: limits.queue_messages_max,
+            queue_bytes_max: limits.queue_bytes_max,
             ..revoq_session::Config::default()
         };
         let algorithms = crate::tls::provider().signature_verification_algorithms;
@@ -85,7 +90,7 @@ impl Node {
             view: Arc::new(ArcSwap::from_pointee(View::new())),
             freshness: Freshness::default(),
             registry: Registry::new(),
-            claims: Claims::new(),
+            sessions: Box::new(MemoryStore::new(limits.sessions_away_max)),
             router: Router::default(),
             trust: Arc::new(Trust::new(algorithms, limits.identities_cached_max)),
             tickets: Arc::default(),
@@ -155,6 +160,28 @@ impl Node {
         swept.wake();
     }
 
+    /// Whether a session of this principal is not to be kept: its credential is gone for good. A suspension leaves it as it
+    /// is.
+    pub(crate) fn ends_session(&self, principal: &Principal) -> bool {
+        let verdict = self.view.load().verdict(principal, clock::now().millis());
+        match verdict {
+            Verdict::Deny(Cause::Certificate(state) | Cause::Authority(state) | Cause::Tenant(state)) => {
+                matches!(state, State::Revoked | State::Deleted)
+            }
+            Verdict::Deny(_) | Verdict::Allow => false,
+        }
+    }
+
+    /// Ends the sessions of clients that are away and whose credential is gone for good: of one certificate, or of all.
+    pub(crate) fn discard_sessions(&self, of: Option<&Fingerprint>) {
+        let view = self.view.load();
+        for away in self.sessions.discard(of, &|principal| self.ends_session(principal)) {
+            let principal = &away.principal;
+            tracing::info!(tenant = %principal.tenant, revision = view.revision().0, "the session of a revoked client is discarded");
+            away.end(self);
+        }
+    }
+
     /// Closes every session. New ones come back only through [`Node::serves_new`].
     pub(crate) fn shut_all(&self, why: Shut) -> u64 {
         let swept = self.registry.shut_all(why);
@@ -182,7 +209,10 @@ impl Node {
         metrics.sessions.set(self.registry.len() as u64);
         metrics.view_revision.set(view.revision().0);
         metrics.denied.set(view.denied_len() as u64);
-        metrics.client_ids.set(self.claims.len() as u64);
+        let (held, away) = self.sessions.len();
+        metrics.client_ids.set(held as u64);
+        metrics.sessions_away.set(away as u64);
+        metrics.queued_bytes.set(self.router.queued() as u64);
         metrics.lookups_cached.set(self.lookups.cached() as u64);
         metrics.identities_cached.set(self.trust.cached() as u64);
         let (messages, bytes) = self.router.retained();

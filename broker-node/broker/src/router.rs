@@ -3,17 +3,18 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use revoq_credentials::TenantName;
-use revoq_mqtt::TopicFilter;
+use revoq_mqtt::{QoS, TopicFilter};
 use revoq_routing::{Shared, Table};
-use revoq_session::{Delivery, Message, SubscriptionTerms};
+use revoq_session::{Delivery, Message, SessionState, SubscriptionTerms};
 use slab::Slab;
 
-use crate::config::Limits;
+use crate::clock;
 use crate::gate::Shut;
-use crate::metrics::Metrics;
+use crate::node::Node;
 use crate::registry::{Entry, Posted};
 use crate::retained::Store;
 
@@ -26,6 +27,7 @@ thread_local! {
 #[derive(Default)]
 pub(crate) struct Router {
     spaces: RwLock<HashMap<TenantName, Arc<Space>>>,
+    queued: Arc<AtomicUsize>,
 }
 
 impl Router {
@@ -34,7 +36,13 @@ impl Router {
         if let Some(space) = self.spaces.read().get(tenant) {
             return space.clone();
         }
-        self.spaces.write().entry(tenant.clone()).or_default().clone()
+        let new = || Arc::new(Space { queued: self.queued.clone(), ..Space::default() });
+        self.spaces.write().entry(tenant.clone()).or_insert_with(new).clone()
+    }
+
+    /// Bytes of messages that wait for clients that are away.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
     }
 
     /// Retained messages of all tenants, and their bytes.
@@ -52,6 +60,8 @@ impl Router {
 pub(crate) struct Space {
     inner: RwLock<Inner>,
     pub(crate) retained: Store,
+    /// Of all spaces: [`Router::queued`].
+    queued: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -59,13 +69,50 @@ struct Inner {
     table: Table<usize, SubscriptionTerms>,
     shared: Shared<usize, SubscriptionTerms>,
     /// A table's target is a place in here.
-    targets: Slab<Arc<Entry>>,
+    targets: Slab<Target>,
+}
+
+/// Who has a place: a connection, or a session whose client is away.
+enum Target {
+    Here(Arc<Entry>),
+    Away(Mutex<Box<SessionState>>),
 }
 
 impl Space {
     /// A place for a connection that subscribes for the first time.
     pub(crate) fn enter(&self, entry: &Arc<Entry>) -> usize {
-        self.inner.write().targets.insert(entry.clone())
+        self.inner.write().targets.insert(Target::Here(entry.clone()))
+    }
+
+    /// The client goes away: its session takes what its mailbox holds, and what comes from now on.
+    pub(crate) fn keep(&self, target: usize, entry: &Entry, mut state: Box<SessionState>, node: &Node) {
+        let now = clock::tick(clock::now());
+        let mut inner = self.inner.write();
+        for delivery in entry.mailbox.close() {
+            if !state.handle_delivery(now, &delivery, &node.session_config) {
+                node.metrics.dropped.inc();
+            }
+        }
+        self.queued.fetch_add(state.queued().1, Ordering::Relaxed);
+        if let Some(place) = inner.targets.get_mut(target) {
+            *place = Target::Away(Mutex::new(state));
+        }
+    }
+
+    /// The client is back: its mailbox takes what comes from now on. `None`: it was not away.
+    pub(crate) fn resume(&self, target: usize, entry: &Arc<Entry>) -> Option<Box<SessionState>> {
+        let mut inner = self.inner.write();
+        let place = inner.targets.get_mut(target)?;
+        match std::mem::replace(place, Target::Here(entry.clone())) {
+            Target::Here(_) => None,
+            Target::Away(state) => Some(self.unqueued(state)),
+        }
+    }
+
+    fn unqueued(&self, state: Mutex<Box<SessionState>>) -> Box<SessionState> {
+        let state = state.into_inner();
+        self.queued.fetch_sub(state.queued().1, Ordering::Relaxed);
+        state
     }
 
     /// True if the filter is new for this target.
@@ -89,22 +136,19 @@ impl Space {
         for filter in filters {
             inner.unsubscribe(filter, target);
         }
-        inner.targets.try_remove(target);
+        if let Some(Target::Away(state)) = inner.targets.try_remove(target) {
+            self.unqueued(state);
+        }
     }
 
     /// Hands a message to every mailbox that wants it, one copy each. When this returns, local queues have it. False
     /// if nobody wants it.
-    pub(crate) fn publish(
-        &self,
-        message: &Arc<Message>,
-        from: Option<usize>,
-        limits: &Limits,
-        metrics: &Metrics,
-    ) -> bool {
+    pub(crate) fn publish(&self, message: &Arc<Message>, from: Option<usize>, node: &Node) -> bool {
+        let metrics = &node.metrics;
         metrics.published.inc();
         if message.retain() {
             // First: who subscribes in between gets this one, and not the one before.
-            self.retained.keep(message, limits, metrics);
+            self.retained.keep(message, &node.limits, metrics);
         }
         let inner = self.inner.read();
         MATCHES.with_borrow_mut(|matches| {
@@ -116,14 +160,60 @@ impl Space {
             for of_one in matches.chunk_by(|a, b| a.0 == b.0) {
                 let target = of_one[0].0;
                 let Some(delivery) = merge(message, of_one, from == Some(target)) else { continue };
-                if let Some(entry) = inner.targets.get(target) {
-                    delivered += u64::from(post(entry, delivery, limits, metrics));
+                if let Some(target) = inner.targets.get(target) {
+                    delivered += u64::from(self.post(target, delivery, node));
                 }
             }
-            delivered += inner.publish_shared(message, limits, metrics);
+            delivered += self.publish_shared(&inner, message, node);
             metrics.delivered.inc_by(delivered);
             delivered > 0
         })
+    }
+
+    /// One copy for each group: to the member whose turn it is, or to the next that has room; to one that is away only
+    /// where no other takes it. How many took one.
+    fn publish_shared(&self, inner: &Inner, message: &Arc<Message>, node: &Node) -> u64 {
+        let mut delivered = 0;
+        if inner.shared.is_empty() {
+            return delivered;
+        }
+        inner.shared.matches(message.topic(), |members| {
+            let offer = |away: bool| {
+                members.clone().any(|(target, terms)| {
+                    let target = inner.targets.get(*target).filter(|target| target.is_away() == away);
+                    let delivery = Delivery::new(message, terms, false);
+                    target.zip(delivery).is_some_and(|(target, delivery)| self.post(target, delivery, node))
+                })
+            };
+            delivered += u64::from(offer(false) || offer(true));
+        });
+        delivered
+    }
+
+    /// True if it is in the mailbox, or waits for a client that is away.
+    fn post(&self, target: &Target, delivery: Delivery, node: &Node) -> bool {
+        match target {
+            Target::Here(entry) => post(entry, delivery, node),
+            Target::Away(state) => self.post_away(&mut state.lock(), &delivery, node),
+        }
+    }
+
+    fn post_away(&self, state: &mut SessionState, delivery: &Delivery, node: &Node) -> bool {
+        if delivery.qos() == QoS::AtMostOnce {
+            return false;
+        }
+        let before = state.queued().1;
+        let has_room = self.queued.load(Ordering::Relaxed) < node.limits.queued_bytes_max;
+        let now = clock::tick(clock::now());
+        let queued = has_room && state.handle_delivery(now, delivery, &node.session_config);
+        // What has expired may have made way.
+        let after = state.queued().1;
+        self.queued.fetch_add(after.saturating_sub(before), Ordering::Relaxed);
+        self.queued.fetch_sub(before.saturating_sub(after), Ordering::Relaxed);
+        if !queued {
+            node.metrics.limits.queued.inc();
+        }
+        queued
     }
 
     /// Subscriptions, for tests.
@@ -142,22 +232,11 @@ impl Inner {
             self.table.unsubscribe(filter, target)
         }
     }
+}
 
-    /// One copy for each group: to the member whose turn it is, or to the next that has room. How many took one.
-    fn publish_shared(&self, message: &Arc<Message>, limits: &Limits, metrics: &Metrics) -> u64 {
-        let mut delivered = 0;
-        if self.shared.is_empty() {
-            return delivered;
-        }
-        self.shared.matches(message.topic(), |mut members| {
-            let taken = members.any(|(target, terms)| {
-                let delivery = Delivery::new(message, terms, false);
-                let entry = self.targets.get(*target);
-                entry.zip(delivery).is_some_and(|(entry, delivery)| post(entry, delivery, limits, metrics))
-            });
-            delivered += u64::from(taken);
-        });
-        delivered
+impl Target {
+    fn is_away(&self) -> bool {
+        matches!(self, Target::Away(_))
     }
 }
 
@@ -178,8 +257,10 @@ fn merge(message: &Arc<Message>, terms: &[(usize, SubscriptionTerms)], own: bool
 }
 
 /// True if it is in the mailbox.
-fn post(entry: &Entry, delivery: Delivery, limits: &Limits, metrics: &Metrics) -> bool {
-    if !entry.gate.is_open() {
+fn post(entry: &Entry, delivery: Delivery, node: &Node) -> bool {
+    let (limits, metrics) = (&node.limits, &node.metrics);
+    // What comes between the cut and the end of the connection waits for the next one of the session.
+    if !entry.gate.is_open() && !entry.outlives {
         return false;
     }
     let (posted, dropped) =

@@ -96,6 +96,19 @@ impl Acks {
         })
     }
 
+    /// For a session that goes on.
+    pub(crate) fn resume(received: BTreeSet<PacketId>) -> Acks {
+        Acks { received, ..Acks::default() }
+    }
+
+    /// The QoS 2 messages that the router has: the client sends the others again.
+    pub(crate) fn into_received(mut self) -> BTreeSet<PacketId> {
+        for waiting in self.waiting.iter().filter(|waiting| waiting.answer.is_none_or(ReasonCode::is_error)) {
+            self.received.remove(&waiting.packet_id);
+        }
+        self.received
+    }
+
     /// PUBREL came: the identifier is free. `None`: nothing of it is here. False: its PUBREC is still owed.
     pub(crate) fn release(&mut self, packet_id: PacketId) -> Option<bool> {
         let owed = |waiting: &Waiting| waiting.kind == AckKind::PubRec && waiting.packet_id == packet_id;

@@ -1,6 +1,6 @@
 //! Limits and capabilities that every session of a listener shares.
 
-use revoq_mqtt::QoS;
+use revoq_mqtt::{QoS, ReasonCode, Text};
 
 /// Limits and capabilities of a session. Every buffer, queue and map that a client can grow is bounded by one of
 /// these fields; what happens at the limit is written beside it.
@@ -19,6 +19,9 @@ pub struct Config {
     /// client that asks for more, or for none, is told by Server Keep Alive; older clients cannot be told and keep
     /// what they asked for.
     pub keepalive_s_max: Option<u16>,
+    /// The longest Session Expiry Interval in seconds that is granted; `u32::MAX` is for ever. An MQTT 5.0 client that asks
+    /// for more is told.
+    pub session_expiry_s_max: u32,
     /// The highest QoS that is served, announced as Maximum QoS: subscriptions are granted no more, and a PUBLISH above
     /// it ends the session with 0x9B.
     pub qos_max: QoS,
@@ -30,6 +33,8 @@ pub struct Config {
     /// Topic aliases that the client may set, announced as Topic Alias Maximum; a higher one ends the session
     /// with 0x94.
     pub topic_alias_max: u16,
+    /// Topic aliases that we set where the client allows as many.
+    pub outbound_topic_alias_max: u16,
     /// Levels of a topic name or filter; deeper names end the session with 0x90, deeper filters get 0x8F.
     pub topic_levels_max: usize,
     /// Subscriptions of one session; one more is answered with 0x97.
@@ -40,7 +45,8 @@ pub struct Config {
     /// this; later messages are queued.
     pub inflight_max: u16,
     /// Messages that wait for the window or the write buffer. At this or the next limit the oldest QoS 0 message
-    /// is dropped; where none is left, a QoS 0 arrival is dropped and another ends the session with 0x97.
+    /// is dropped; where none is left, a QoS 0 arrival is dropped and another ends the connection with 0x97. While the
+    /// client is away such an arrival is dropped.
     pub queue_max: usize,
     /// Bytes of topic, properties and payload in that queue.
     pub queue_bytes_max: usize,
@@ -52,6 +58,27 @@ pub struct Config {
     pub retain_available: bool,
     /// Whether shared subscriptions are served. Where not, each `$share` filter is answered with 0x9E.
     pub shared_subscription_available: bool,
+    /// Whether filters may have wildcards. Where not, each that has is answered with 0xA2.
+    pub wildcard_subscription_available: bool,
+    /// Whether subscriptions may have identifiers. Where not, filters of a SUBSCRIBE with one are answered with 0xA1.
+    pub subscription_id_available: bool,
+    /// Whether a payload that is said to be UTF-8 is looked at: one that isn't is acknowledged with 0x99, with QoS 0 it ends
+    /// the session.
+    pub payload_format_checked: bool,
+    /// PUBLISH packets that a client may send a second, after a second's worth at once; reading pauses where it is ahead.
+    pub publish_rate_max: Option<u32>,
+    /// The same in bytes of those packets.
+    pub publish_bytes_rate_max: Option<u32>,
+    /// Where clients are sent that are told to use another server (0x9C, 0x9D): Server Reference.
+    pub server_reference: Option<Text>,
+}
+
+impl Config {
+    /// Server Reference for a client that is told `reason`.
+    pub(crate) fn reference(&self, reason: ReasonCode) -> Option<Text> {
+        let elsewhere = matches!(reason, ReasonCode::UseAnotherServer | ReasonCode::ServerMoved);
+        self.server_reference.clone().filter(|_| elsewhere)
+    }
 }
 
 impl Default for Config {
@@ -62,9 +89,11 @@ impl Default for Config {
             packet_size_max: 1024 * 1024,
             client_id_bytes_max: 1024,
             keepalive_s_max: None,
+            session_expiry_s_max: u32::MAX,
             qos_max: QoS::ExactlyOnce,
             receive_max: 256,
             topic_alias_max: 16,
+            outbound_topic_alias_max: 16,
             topic_levels_max: 128,
             subscriptions_max: 1_000,
             requests_max: 16,
@@ -74,6 +103,12 @@ impl Default for Config {
             write_bytes_high: 64 * 1024,
             retain_available: true,
             shared_subscription_available: true,
+            wildcard_subscription_available: true,
+            subscription_id_available: true,
+            payload_format_checked: false,
+            publish_rate_max: None,
+            publish_bytes_rate_max: None,
+            server_reference: None,
         }
     }
 }

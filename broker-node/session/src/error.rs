@@ -47,6 +47,9 @@ pub enum Error {
     /// The client published to a topic with too many levels.
     #[error("more than {0} topic levels")]
     TopicTooDeep(usize),
+    /// The client published with QoS 0 what it said to be UTF-8 and is not.
+    #[error("the payload is not UTF-8")]
+    PayloadFormat,
     /// The client's PUBLISH carried a Subscription Identifier ([MQTT-3.3.4-6]).
     #[error("PUBLISH from a client with a subscription identifier")]
     SubscriptionIdFromClient,
@@ -95,6 +98,7 @@ impl Error {
             Error::QosNotSupported { .. } => ReasonCode::QosNotSupported,
             Error::RetainNotSupported => ReasonCode::RetainNotSupported,
             Error::TopicTooDeep(_) => ReasonCode::TopicNameInvalid,
+            Error::PayloadFormat => ReasonCode::PayloadFormatInvalid,
             Error::QueueFull { .. } => ReasonCode::QuotaExceeded,
             Error::ClientPacketSize { .. } => ReasonCode::PacketTooLarge,
             Error::Driver(_) | Error::Encode(_) => ReasonCode::ImplementationSpecificError,

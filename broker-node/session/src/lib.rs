@@ -12,7 +12,9 @@ mod error;
 mod message;
 mod outbound;
 mod output;
+mod rate;
 mod session;
+mod state;
 mod tick;
 
 pub use acks::PublishToken;
@@ -22,4 +24,5 @@ pub use message::{Delivery, Message, SubscriptionTerms};
 pub use outbound::Counters;
 pub use output::{Accept, Admission, Cause, CloseReason, ConnectRequest, Output};
 pub use session::Session;
+pub use state::SessionState;
 pub use tick::Tick;

@@ -94,6 +94,12 @@ impl Message {
         self.age(now) == Age::Expired
     }
 
+    /// The same message as if it had been received at `now`: its expiry interval begins then.
+    #[must_use]
+    pub fn received_at(&self, now: Tick) -> Message {
+        Message::new(self.publish.clone(), now)
+    }
+
     /// A copy that was received at `now`, in memory of its own.
     pub(crate) fn copied(&self, now: Tick) -> Message {
         let mut publish = self.publish.clone();
@@ -123,12 +129,23 @@ impl Message {
         qos: QoS,
         retain: bool,
     ) -> Option<Cow<'_, EncodedPublish>> {
-        let encode = || EncodedPublish::new(&self.publish, version, qos, retain, false).ok();
+        let encode = || self.encode(version, qos, retain, false);
         if retain {
             return encode().map(Cow::Owned);
         }
         let cached = self.encoded[kind(version, qos)].get_or_init(|| encode().map(Box::new));
         cached.as_deref().map(Cow::Borrowed)
+    }
+
+    /// The same anew. `None` if no packet can hold it.
+    pub(crate) fn encode(
+        &self,
+        version: Version,
+        qos: QoS,
+        retain: bool,
+        dup: bool,
+    ) -> Option<EncodedPublish> {
+        EncodedPublish::new(&self.publish, version, qos, retain, dup).ok()
     }
 }
 

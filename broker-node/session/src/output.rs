@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use revoq_mqtt::{ClientId, PacketId, ReasonCode, Text, TopicFilter, Version};
 
-use crate::{Error, Message, PublishToken, SubscriptionTerms};
+use crate::{Error, Message, PublishToken, SessionState, SubscriptionTerms};
 
 /// What the driver is to do, in this order.
 #[derive(Debug)]
@@ -53,8 +53,9 @@ pub struct ConnectRequest {
     pub version: Version,
     /// Clean Start, in MQTT 3.1 and 3.1.1 Clean Session.
     pub clean_start: bool,
-    /// Seconds for which the client wants its session kept. Sessions end with the connection for now, and MQTT 5.0
-    /// clients are told so.
+    /// Seconds for which the session is to be kept once its connection has ended, as far as
+    /// [`Config::session_expiry_s_max`](crate::Config::session_expiry_s_max) allows; `u32::MAX` is for ever. Without
+    /// Clean Session of MQTT 3.1 and 3.1.1 the client asks for that.
     pub session_expiry_s: u32,
     /// User Name.
     pub username: Option<Text>,
@@ -78,7 +79,7 @@ impl fmt::Debug for ConnectRequest {
 }
 
 /// The driver's verdict on a [`ConnectRequest`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Admission {
     /// Let the client in.
     Accept(Accept),
@@ -92,25 +93,32 @@ pub enum Admission {
 }
 
 /// What is decided about a client that is let in.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Accept {
     /// The generated identifier; required when [`ConnectRequest::client_id`] was `None`, else ignored.
     pub client_id: Option<ClientId>,
     /// Seconds of keep-alive in place of what the client asked for. Sent to MQTT 5.0 clients, and without effect
     /// on older ones, which cannot be told.
     pub keepalive_s: Option<u16>,
+    /// What [`CloseReason::session`] of an earlier connection handed out: the session goes on, and the client is told so
+    /// (Session Present). Never with [`ConnectRequest::clean_start`] ([MQTT-3.1.2-4]).
+    pub session: Option<Box<SessionState>>,
 }
 
-/// How a session ended.
-#[derive(Clone, Debug)]
+/// How a connection ended.
+#[derive(Debug)]
 pub struct CloseReason {
     /// Who ended it and why.
     pub cause: Cause,
-    /// The will, if it is to be published; its age counts from the end of the session. After [`Cause::Cut`] it is
+    /// The will, if it is to be published; its age counts from the end of the connection. After [`Cause::Cut`] it is
     /// the driver's choice whether to publish it.
     pub will: Option<Arc<Message>>,
-    /// The filters to take out of the router, in order of their bytes.
-    pub subscriptions: Vec<TopicFilter>,
+    /// Seconds after which the will is due, unless the session goes on before ([MQTT-3.1.3-9]) or ends before (section
+    /// 3.1.3.2.2). Never more than the session is kept for.
+    pub will_delay_s: u32,
+    /// What is to be kept of the session; `None` if it ends with the connection. What was to be delivered to the client and
+    /// was not is to be given to it as well.
+    pub session: Option<Box<SessionState>>,
 }
 
 /// Who ended a session and why.

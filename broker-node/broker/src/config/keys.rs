@@ -239,6 +239,56 @@ pub(super) const KEYS: &[Key] = &[
         }
     ),
     key!(
+        "session_expiry_max",
+        "session-expiry-max",
+        "REVOQ_BROKER_SESSION_EXPIRY_MAX",
+        "For how long a session outlives its connection at most, such as 7d; 0: not at all; never: for ever",
+        |c, v| {
+            c.limits.session_expiry_s_max = expiry(v)?;
+            Ok(())
+        }
+    ),
+    key!(
+        "sessions_away_max",
+        "sessions-away-max",
+        "REVOQ_BROKER_SESSIONS_AWAY_MAX",
+        "Sessions of clients that are away",
+        |c, v| {
+            c.limits.sessions_away_max = positive(v)?;
+            Ok(())
+        }
+    ),
+    key!(
+        "queue_messages_max",
+        "queue-messages-max",
+        "REVOQ_BROKER_QUEUE_MESSAGES_MAX",
+        "Messages that wait in one session",
+        |c, v| {
+            c.limits.queue_messages_max = positive(v)?;
+            Ok(())
+        }
+    ),
+    key!(
+        "queue_bytes_max",
+        "queue-bytes-max",
+        "REVOQ_BROKER_QUEUE_BYTES_MAX",
+        "Bytes of messages that wait in one session",
+        |c, v| {
+            c.limits.queue_bytes_max = positive(v)?;
+            Ok(())
+        }
+    ),
+    key!(
+        "queued_bytes_max",
+        "queued-bytes-max",
+        "REVOQ_BROKER_QUEUED_BYTES_MAX",
+        "Bytes of messages that wait for all clients that are away",
+        |c, v| {
+            c.limits.queued_bytes_max = positive(v)?;
+            Ok(())
+        }
+    ),
+    key!(
         "retained_messages_max",
         "retained-messages-max",
         "REVOQ_BROKER_RETAINED_MESSAGES_MAX",
@@ -329,8 +379,17 @@ fn addresses(text: &str) -> Result<Vec<String>, String> {
     if addresses.is_empty() { Err("expected at least one host:port".to_owned()) } else { Ok(addresses) }
 }
 
+/// Whole seconds for MQTT.
+fn expiry(text: &str) -> Result<u32, String> {
+    match text.trim() {
+        "never" => Ok(u32::MAX),
+        "0" => Ok(0),
+        text => u32::try_from(duration(text)?.as_secs()).map_err(|_| "expected at most 100 years".to_owned()),
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "expected a time above zero, such as 500ms, 10s or 2m".to_owned();
+    let wrong = || "expected a time above zero, such as 500ms, 10s, 2m, 12h or 7d".to_owned();
     let text = text.trim();
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
@@ -339,6 +398,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         "ms" => Some(number),
         "s" => number.checked_mul(1000),
         "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        "d" => number.checked_mul(86_400_000),
         _ => None,
     };
     milliseconds.filter(|ms| *ms > 0).map(Duration::from_millis).ok_or_else(wrong)

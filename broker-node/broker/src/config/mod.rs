@@ -71,6 +71,16 @@ pub struct Limits {
     pub mailbox_messages_max: usize,
     /// The same in bytes of payload.
     pub mailbox_bytes_max: usize,
+    /// Seconds for which the session of a client that is away is kept at most, whatever it asks for; `u32::MAX` is for ever.
+    pub session_expiry_s_max: u32,
+    /// Sessions of clients that are away; one more ends with its connection.
+    pub sessions_away_max: usize,
+    /// Messages that wait in one session, ...
+    pub queue_messages_max: usize,
+    /// ... and their bytes of topic, properties and payload. More disconnect a client, and are dropped while it is away.
+    pub queue_bytes_max: usize,
+    /// Bytes of messages that wait for all clients that are away; beyond that they are dropped.
+    pub queued_bytes_max: usize,
     /// Retained messages of one tenant; one more is delivered and not retained.
     pub retained_messages_max: usize,
     /// The same in bytes of topic, properties and payload.
@@ -94,6 +104,11 @@ impl Default for Limits {
             packet_size_max: 1024 * 1024,
             mailbox_messages_max: 1000,
             mailbox_bytes_max: 4 * 1024 * 1024,
+            session_expiry_s_max: 7 * 24 * 3600,
+            sessions_away_max: 1_000_000,
+            queue_messages_max: 10_000,
+            queue_bytes_max: 8 * 1024 * 1024,
+            queued_bytes_max: 1024 * 1024 * 1024,
             retained_messages_max: 1_000_000,
             retained_bytes_max: 256 * 1024 * 1024,
             lookups_max: 256,

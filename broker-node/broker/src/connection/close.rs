@@ -5,11 +5,13 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
-use revoq_session::{Cause, CloseReason, Output};
+use revoq_session::{Cause, CloseReason, Output, SessionState};
 
-use super::{Connection, Event};
+use super::{Attached, Connection, Event};
 use crate::clock;
 use crate::gate::Shut;
+use crate::node::Node;
+use crate::sessions::{Away, DelayedWill};
 
 impl Connection {
     /// Closes, within the deadline. After that the socket only needs to be dropped.
@@ -58,20 +60,25 @@ impl Connection {
         }
     }
 
-    /// Takes the client out of router, claims and registry, and publishes its will.
+    /// Takes the client out of registry and router, or leaves its session there; publishes its will, or lets it wait.
     fn detach(&mut self, reason: Option<CloseReason>, why: Option<Shut>) {
         let Some(attached) = self.attached.take() else { return };
         let entry = attached.registered.entry();
         // Also after an orderly end: what is posted from now on would wait for nobody.
         entry.gate.shut(Shut::Ordered);
-        entry.mailbox.shut();
-        self.node.claims.release(entry);
-        if let Some(reason) = reason {
-            tracing::debug!(connection = entry.id, cause = ?reason.cause, "session ended");
-            let wanted = !why.is_some_and(Shut::is_cut) || self.node.view.load().settings().will_on_cut;
-            if let Some(will) = reason.will.filter(|_| wanted) {
-                attached.subscriptions.publish(&self.node, &will);
+        if let Some(mut reason) = reason {
+            tracing::debug!(connection = entry.id, cause = ?reason.cause, "connection ended");
+            if why.is_some_and(Shut::is_cut) && !self.node.view.load().settings().will_on_cut {
+                reason.will = None;
             }
+            let session = reason.session.take();
+            match session.filter(|_| !self.node.ends_session(&entry.principal)) {
+                Some(state) => keep(&self.node, attached, reason, state),
+                None => end(&self.node, &attached, &reason),
+            }
+        } else {
+            entry.mailbox.close();
+            self.node.sessions.release(entry);
         }
         self.count_losses();
     }
@@ -105,5 +112,47 @@ impl Connection {
         let mut scrap = [0; 512];
         let count = ready!(self.stream.poll_read(cx, &mut scrap))?;
         Poll::Ready(Ok(count > 0))
+    }
+}
+
+/// The session ends with the connection.
+fn end(node: &Node, attached: &Attached, reason: &CloseReason) {
+    let entry = attached.registered.entry();
+    entry.mailbox.close();
+    node.sessions.release(entry);
+    if let Some(will) = &reason.will {
+        attached.subscriptions.publish(node, will);
+    }
+}
+
+/// The session waits for its client.
+fn keep(node: &Node, attached: Attached, reason: CloseReason, state: Box<SessionState>) {
+    let Attached { registered, mut subscriptions } = attached;
+    let entry = registered.entry();
+    let now = clock::now().boot;
+    let after = |seconds: u32| match seconds {
+        u32::MAX => u64::MAX,
+        seconds => now.saturating_add(u64::from(seconds) * 1000),
+    };
+    let expires = after(state.expiry_s());
+    let will = match reason.will {
+        Some(will) if reason.will_delay_s == 0 => {
+            subscriptions.publish(node, &will);
+            None
+        }
+        will => will.map(|message| DelayedWill { message, due: after(reason.will_delay_s) }),
+    };
+    subscriptions.keep(entry, state, node);
+    let principal = entry.principal.clone();
+    let away = Box::new(Away { principal, subscriptions, will, expires });
+    if let Err(not_kept) = node.sessions.keep(entry, away) {
+        if not_kept.is_full {
+            node.metrics.limits.sessions.inc();
+        }
+        not_kept.away.end(node);
+    }
+    // Kept, then judged: an event that came in between has found it, or is seen here.
+    if node.ends_session(&entry.principal) {
+        node.discard_sessions(entry.fingerprint().as_ref());
     }
 }

@@ -19,14 +19,14 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
-use crate::admission::{Arrival, Evidence, admit};
+use crate::admission::{Admitted, Arrival, Evidence, admit};
 use crate::clock;
 use crate::gate::Shut;
 use crate::listener::Slot;
 use crate::node::Node;
 use crate::registry::{Registered, Transport};
 use stream::Stream;
-use subscriptions::Subscriptions;
+pub(crate) use subscriptions::Subscriptions;
 
 /// A connection whose handshake is done.
 ///
@@ -131,11 +131,10 @@ impl Connection {
 
     async fn admit(&mut self, arrival: Arrival, request: &ConnectRequest) -> Admission {
         match admit(&self.node, &arrival, request).await {
-            Ok((registered, admission)) => {
+            Ok(Admitted { registered, subscriptions, accept }) => {
                 self.node.metrics.admitted.inc();
-                let space = self.node.router.space(&registered.entry().principal.tenant);
-                self.attached = Some(Attached { registered, subscriptions: Subscriptions::new(space) });
-                admission
+                self.attached = Some(Attached { registered, subscriptions });
+                Admission::Accept(accept)
             }
             Err(refused) => {
                 self.node.metrics.refused.inc();

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use revoq_mqtt::{ReasonCode, RetainHandling, TopicFilter};
-use revoq_session::{Delivery, Message, SubscriptionTerms, Tick};
+use revoq_session::{Delivery, Message, SessionState, SubscriptionTerms, Tick};
 
 use crate::node::Node;
 use crate::registry::Entry;
@@ -15,7 +15,7 @@ use crate::router::{Space, is_shared};
 const RETAINED_PAGE: usize = 32;
 
 /// Takes everything back when dropped.
-pub(super) struct Subscriptions {
+pub(crate) struct Subscriptions {
     space: Arc<Space>,
     /// From the first subscription on: most devices only publish.
     target: Option<usize>,
@@ -25,8 +25,24 @@ pub(super) struct Subscriptions {
 }
 
 impl Subscriptions {
-    pub(super) fn new(space: Arc<Space>) -> Subscriptions {
+    pub(crate) fn new(space: Arc<Space>) -> Subscriptions {
         Subscriptions { space, target: None, filters: Vec::new(), cursors: VecDeque::new() }
+    }
+
+    /// The topics of the client's tenant.
+    pub(crate) fn space(&self) -> &Arc<Space> {
+        &self.space
+    }
+
+    /// The client goes away, and its session is kept: nothing that comes for it is lost from now on.
+    pub(super) fn keep(&mut self, entry: &Arc<Entry>, state: Box<SessionState>, node: &Node) {
+        let target = *self.target.get_or_insert_with(|| self.space.enter(entry));
+        self.space.keep(target, entry, state, node);
+    }
+
+    /// The client is back.
+    pub(crate) fn resume(&self, entry: &Arc<Entry>) -> Option<Box<SessionState>> {
+        self.space.resume(self.target?, entry)
     }
 
     /// A reason code for each filter: the granted QoS.
@@ -98,7 +114,7 @@ impl Subscriptions {
 
     /// True if somebody got it.
     pub(super) fn publish(&self, node: &Node, message: &Arc<Message>) -> bool {
-        self.space.publish(message, self.target, &node.limits, &node.metrics)
+        self.space.publish(message, self.target, node)
     }
 }
 

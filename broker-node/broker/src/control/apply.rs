@@ -111,9 +111,14 @@ impl Applied {
                 Affected::Credential(fingerprint) => {
                     node.lookups.void(fingerprint);
                     node.usage.forget(fingerprint);
+                    node.discard_sessions(Some(fingerprint));
                 }
-                Affected::All => node.lookups.void_all(),
-                _ => {}
+                Affected::All => {
+                    node.lookups.void_all();
+                    node.discard_sessions(None);
+                }
+                Affected::Tenant(_) | Affected::Authority { .. } => node.discard_sessions(None),
+                Affected::Settings | Affected::Node(_) => {}
             }
         }
         let view = node.view.load();

@@ -39,10 +39,20 @@ pub(crate) struct Entry {
     pub(crate) address: SocketAddr,
     pub(crate) transport: Transport,
     pub(crate) connected: Millis,
+    /// Whether the session is kept when the connection ends.
+    pub(crate) outlives: bool,
     pub(crate) gate: Gate,
     pub(crate) mailbox: Mailbox,
     /// Set when the verdict allowed it. What was never let in is not counted as cut.
     admitted: AtomicBool,
+}
+
+/// Of the certificate that a principal showed.
+pub(crate) fn fingerprint(principal: &Principal) -> Option<Fingerprint> {
+    match &principal.credential {
+        Credential::Certificate { fingerprint, .. } => Some(*fingerprint),
+        Credential::Anonymous => None,
+    }
 }
 
 /// What makes an [`Entry`].
@@ -53,11 +63,12 @@ pub(crate) struct NewEntry {
     pub(crate) address: SocketAddr,
     pub(crate) transport: Transport,
     pub(crate) connected: Millis,
+    pub(crate) outlives: bool,
 }
 
 impl Entry {
     pub(super) fn new(id: u64, new: NewEntry) -> Entry {
-        let NewEntry { principal, client_id, version, address, transport, connected } = new;
+        let NewEntry { principal, client_id, version, address, transport, connected, outlives } = new;
         Entry {
             id,
             principal,
@@ -66,6 +77,7 @@ impl Entry {
             address,
             transport,
             connected,
+            outlives,
             gate: Gate::default(),
             mailbox: Mailbox::default(),
             admitted: AtomicBool::new(false),
@@ -73,10 +85,7 @@ impl Entry {
     }
 
     pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
-        match &self.principal.credential {
-            Credential::Certificate { fingerprint, .. } => Some(*fingerprint),
-            Credential::Anonymous => None,
-        }
+        fingerprint(&self.principal)
     }
 
     /// When the certificate ends the session by itself.

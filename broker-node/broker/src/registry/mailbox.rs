@@ -71,10 +71,11 @@ impl Mailbox {
         }
     }
 
-    /// Empties it for good.
-    pub(crate) fn shut(&self) {
+    /// Takes nothing from now on; gives out what waits.
+    pub(crate) fn close(&self) -> VecDeque<Delivery> {
         let mut queue = self.queue.lock();
-        *queue = Queue { shut: true, ..Queue::default() };
+        let closed = std::mem::replace(&mut *queue, Queue { shut: true, ..Queue::default() });
+        closed.deliveries
     }
 }
 
@@ -156,7 +157,7 @@ mod tests {
     fn a_shut_one_takes_nothing() {
         let mailbox = Mailbox::default();
         mailbox.post(delivery(QoS::AtMostOnce, "a"), 9, 99);
-        mailbox.shut();
+        assert_eq!(mailbox.close().len(), 1);
         assert_eq!(mailbox.post(delivery(QoS::AtLeastOnce, "b"), 9, 99).0, Posted::Shut);
         assert!(contents(&mailbox).is_empty());
     }

@@ -15,7 +15,7 @@ use revoq_credentials::{Affected, Credential, Fingerprint, Principal};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-pub(crate) use entry::{Entry, NewEntry, Transport};
+pub(crate) use entry::{Entry, NewEntry, Transport, fingerprint};
 pub(crate) use mailbox::Posted;
 
 use crate::gate::Shut;

@@ -38,6 +38,7 @@ fn new(fingerprint: Option<Fingerprint>) -> NewEntry {
         address: "127.0.0.1:1".parse().expect("an address"),
         transport: Transport::Tcp,
         connected: NOW,
+        outlives: false,
     }
 }
 

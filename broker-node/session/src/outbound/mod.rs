@@ -1,5 +1,6 @@
 //! Everything that goes to the client: answers at once, messages as window and write buffer allow.
 
+mod aliases;
 mod queue;
 mod window;
 
@@ -10,8 +11,10 @@ use revoq_mqtt::{
 
 use crate::message::Age;
 use crate::{Config, Delivery, Error, Tick};
-use queue::{Offered, Queue};
-use window::{Awaited, Window};
+use aliases::Aliases;
+pub(crate) use queue::{Offered, Queue};
+use window::Awaited;
+pub(crate) use window::Window;
 
 /// What a client did not get, because of a limit or because it is slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub struct Counters {
     pub dropped_expired: u64,
     /// Messages larger than the client's Maximum Packet Size ([MQTT-3.1.2-25]), or than any packet can be.
     pub dropped_too_large: u64,
+    /// Times that reading paused because the client published faster than it may.
+    pub paused: u64,
     /// Filters refused because the session has too many, or because they have too many levels.
     pub filters_refused: u64,
 }
@@ -32,7 +37,10 @@ pub(crate) struct Outbound {
     version: Version,
     /// The client's Maximum Packet Size.
     packet_size_max: u32,
+    aliases: Aliases,
     window: Window,
+    /// Whether the window outlives the connection.
+    keeps: bool,
     queue: Queue,
     /// Bytes of answers appended since the buffer was last seen empty: what the client itself makes us buffer.
     answer_bytes: usize,
@@ -45,7 +53,9 @@ impl Default for Outbound {
             buffer: BytesMut::new(),
             version: Version::V311,
             packet_size_max: u32::MAX,
+            aliases: Aliases::default(),
             window: Window::default(),
+            keeps: false,
             queue: Queue::default(),
             answer_bytes: 0,
             counters: Counters::default(),
@@ -54,11 +64,29 @@ impl Default for Outbound {
 }
 
 impl Outbound {
-    /// Sets what CONNECT said about what the client can take.
-    pub(crate) fn open(&mut self, version: Version, packet_size_max: u32, window_size: u16) {
+    /// Sets what CONNECT said about the answers that the client can take.
+    pub(crate) fn open(&mut self, version: Version, packet_size_max: u32) {
         self.version = version;
         self.packet_size_max = packet_size_max;
+    }
+
+    /// Lets messages through, with so many in flight and so many topic aliases. With `keeps` they outlive the connection.
+    pub(crate) fn admit(&mut self, window_size: u16, topic_alias_max: u16, keeps: bool) {
         self.window = Window::new(window_size);
+        self.aliases = Aliases::new(topic_alias_max);
+        self.keeps = keeps;
+    }
+
+    /// Goes on where another connection of the session ended; after [`Outbound::admit`].
+    pub(crate) fn resume(&mut self, mut window: Window, queue: Queue) {
+        window.reopen(self.window.size_max());
+        (self.window, self.queue) = (window, queue);
+    }
+
+    /// What the next connection of the session goes on with.
+    pub(crate) fn take(&mut self) -> (Window, Queue) {
+        self.queue.drop_at_most_once();
+        (std::mem::take(&mut self.window), std::mem::take(&mut self.queue))
     }
 
     pub(crate) fn buffer(&mut self) -> &mut BytesMut {
@@ -74,6 +102,11 @@ impl Outbound {
     pub(crate) fn put_back(&mut self, mut bytes: BytesMut) {
         bytes.extend_from_slice(&self.buffer);
         self.buffer = bytes;
+    }
+
+    /// Reading pauses because of a limit.
+    pub(crate) fn count_pause(&mut self) {
+        self.counters.paused += 1;
     }
 
     /// A filter was refused because of a limit.
@@ -92,7 +125,7 @@ impl Outbound {
 
     /// Nothing waits, and there is room for more.
     pub(crate) fn is_flowing(&self, config: &Config) -> bool {
-        self.queue.len() == 0 && self.buffer.len() < config.write_bytes_high
+        self.queue.len() == 0 && self.window.is_resent() && self.buffer.len() < config.write_bytes_high
     }
 
     /// Appends an answer or a closing word. Nothing is left behind by an error.
@@ -133,9 +166,13 @@ impl Outbound {
         Ok(())
     }
 
-    /// Moves queued messages into the buffer while there is room.
+    /// Moves what an earlier connection sent, and then queued messages, into the buffer while there is room.
     pub(crate) fn fill(&mut self, now: Tick, config: &Config) {
         while self.buffer.len() < config.write_bytes_high {
+            if let Some((packet_id, delivery)) = self.window.resend() {
+                self.send_again(now, packet_id, delivery);
+                continue;
+            }
             match self.queue.pop(self.window.is_open()) {
                 Some(delivery) => self.send(now, &delivery),
                 None => break,
@@ -170,15 +207,9 @@ impl Outbound {
         self.window.acknowledge(packet_id, Awaited::PubComp);
     }
 
-    /// Drops all messages that wait, and what stands in the buffer.
+    /// Drops what stands in the buffer.
     pub(crate) fn discard(&mut self) {
         self.buffer.clear();
-        self.drop_queue();
-    }
-
-    /// Drops all messages that wait.
-    pub(crate) fn drop_queue(&mut self) {
-        self.queue = Queue::default();
     }
 
     /// Appends one PUBLISH. The caller has seen that the window is open.
@@ -201,16 +232,61 @@ impl Outbound {
             QoS::ExactlyOnce => Some(Awaited::PubRec),
         };
         let packet_id = awaited.and_then(|awaited| self.window.send(awaited));
-        let start = self.buffer.len();
-        let recipient =
-            Recipient { expiry_s, subscription_ids: &delivery.subscription_ids, ..Recipient::default() };
-        if !self.append(&encoded, packet_id, &recipient) {
-            self.buffer.truncate(start);
+        if !self.write(&encoded, packet_id, expiry_s, delivery) {
             self.counters.dropped_too_large += 1;
             if let (Some(packet_id), Some(awaited)) = (packet_id, awaited) {
                 self.window.acknowledge(packet_id, awaited);
             }
+        } else if let Some(packet_id) = packet_id.filter(|_| self.keeps) {
+            self.window.keep(packet_id, delivery.waiting());
         }
+    }
+
+    /// Appends a PUBLISH with DUP, or a PUBREL, that an earlier connection sent. A message whose expiry interval ran out goes
+    /// too: its delivery has begun.
+    fn send_again(&mut self, now: Tick, packet_id: PacketId, delivery: Option<Delivery>) {
+        let Some(delivery) = delivery else {
+            // To a client that takes no packet of this size nothing more can be said about the message.
+            let _ = self.answer(&Packet::PubRel(Ack::new(packet_id, ReasonCode::Success)));
+            return;
+        };
+        let expiry_s = match delivery.message.age(now) {
+            Age::Fresh => None,
+            Age::Waited { expiry_s } => Some(expiry_s),
+            Age::Expired => Some(0),
+        };
+        let encoded = delivery.message.encode(self.version, delivery.qos, delivery.retain, true);
+        if !encoded.is_some_and(|encoded| self.write(&encoded, Some(packet_id), expiry_s, &delivery)) {
+            self.counters.dropped_too_large += 1;
+            let awaited = self.window.awaited(packet_id).expect("it is in flight");
+            self.window.acknowledge(packet_id, awaited);
+        }
+    }
+
+    /// False when the packet is larger than the client takes; nothing of it is in the buffer then.
+    fn write(
+        &mut self,
+        encoded: &EncodedPublish,
+        packet_id: Option<PacketId>,
+        expiry_s: Option<u32>,
+        delivery: &Delivery,
+    ) -> bool {
+        let topic = delivery.message.topic();
+        let (topic_alias, alias_known) = self.aliases.find(topic);
+        let subscription_ids = &delivery.subscription_ids;
+        let start = self.buffer.len();
+        if !self.append(
+            encoded,
+            packet_id,
+            &Recipient { expiry_s, topic_alias, alias_known, subscription_ids },
+        ) {
+            self.buffer.truncate(start);
+            return false;
+        }
+        if topic_alias.is_some() && !alias_known {
+            self.aliases.learn(topic);
+        }
+        true
     }
 
     /// False when the packet is larger than the client takes; it may be in the buffer then.
@@ -220,11 +296,10 @@ impl Outbound {
         packet_id: Option<PacketId>,
         recipient: &Recipient<'_>,
     ) -> bool {
-        if exceeds(encoded.size(), self.packet_size_max) {
-            return false;
-        }
-        let shared = recipient.expiry_s.is_none() && recipient.subscription_ids.is_empty();
-        if shared || !self.version.is_v5() {
+        if !self.version.is_v5() || *recipient == Recipient::default() {
+            if exceeds(encoded.size(), self.packet_size_max) {
+                return false;
+            }
             encoded.write(packet_id, &mut self.buffer);
             return true;
         }

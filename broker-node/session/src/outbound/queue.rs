@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use revoq_mqtt::QoS;
 
-use crate::{Config, Delivery};
+use crate::{Config, Delivery, Tick};
 
 /// A queue keeps this capacity when it has run empty; what is beyond goes back to the allocator.
 const CAPACITY_KEPT: usize = 32;
@@ -41,6 +41,28 @@ pub(crate) enum Offered {
 impl Queue {
     pub(crate) fn len(&self) -> usize {
         self.at_most_once.len() + self.at_least_once.len()
+    }
+
+    /// Bytes of topics, properties and payloads.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// QoS 0 ends with the connection.
+    pub(crate) fn drop_at_most_once(&mut self) {
+        while self.drop_oldest() {}
+    }
+
+    /// Drops what must not be sent any more ([MQTT-3.3.2-5]); how many.
+    pub(crate) fn drop_expired(&mut self, now: Tick) -> usize {
+        let before = self.at_least_once.len();
+        let bytes = &mut self.bytes;
+        self.at_least_once.retain(|queued| {
+            let is_expired = queued.delivery.message().is_expired(now);
+            *bytes -= if is_expired { queued.delivery.size() } else { 0 };
+            !is_expired
+        });
+        before - self.at_least_once.len()
     }
 
     /// Whether a message of this QoS would have to wait for older ones.

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use revoq_mqtt::PacketId;
 
+use crate::Delivery;
+
 /// What ends the flight of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::enum_variant_names, reason = "these are the names of the packets")]
@@ -19,12 +21,27 @@ pub(crate) enum Awaited {
 /// The send quota of MQTT 5.0 section 4.9 and the packet identifiers that it hands out.
 ///
 /// Identifier n lives in slot n - 1. A freed one is reused last, so that a late or repeated acknowledgement seldom
-/// meets a new packet; sending and acknowledging take constant time in any order.
+/// meets a new packet; sending and acknowledging take constant time in any order. A window of a session that outlives
+/// its connection keeps what it sent, for the next connection.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     slots: Vec<Option<Awaited>>,
     free: VecDeque<PacketId>,
     size_max: u16,
+    /// Beside `slots`; empty where nothing is kept.
+    kept: Vec<Option<Kept>>,
+    /// What an earlier connection sent and this one did not yet, in order.
+    unsent: VecDeque<PacketId>,
+    next: u64,
+}
+
+/// What is sent again on the next connection.
+#[derive(Debug)]
+struct Kept {
+    /// The order of PUBLISH and PUBREL packets ([MQTT-4.6.0-1], [MQTT-4.6.0-4]).
+    sequence: u64,
+    /// None once the client has it.
+    delivery: Option<Delivery>,
 }
 
 impl Window {
@@ -32,26 +49,75 @@ impl Window {
         Window { size_max, ..Window::default() }
     }
 
-    pub(crate) fn in_flight(&self) -> usize {
-        self.slots.len() - self.free.len()
+    /// For a new connection: what is in flight is to be sent again, in order ([MQTT-4.4.0-1]).
+    pub(crate) fn reopen(&mut self, size_max: u16) {
+        self.size_max = size_max;
+        let mut unsent: Vec<(u64, PacketId)> = Vec::new();
+        for (at, kept) in self.kept.iter().enumerate() {
+            if let Some(kept) = kept {
+                unsent.push((kept.sequence, identifier(at).expect("it has one")));
+            }
+        }
+        unsent.sort_unstable_by_key(|(sequence, _)| *sequence);
+        self.unsent = unsent.into_iter().map(|(_, packet_id)| packet_id).collect();
     }
 
+    pub(crate) fn size_max(&self) -> u16 {
+        self.size_max
+    }
+
+    /// Whether everything that an earlier connection sent has been sent again.
+    pub(crate) fn is_resent(&self) -> bool {
+        self.unsent.is_empty()
+    }
+
+    /// Packets that this connection sent and that are not acknowledged.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.slots.len() - self.free.len() - self.unsent.len()
+    }
+
+    /// Whether a message may be sent that was not sent before.
     pub(crate) fn is_open(&self) -> bool {
+        self.is_resent() && self.has_quota()
+    }
+
+    fn has_quota(&self) -> bool {
         self.in_flight() < usize::from(self.size_max)
     }
 
     /// A fresh identifier for a packet that waits for `awaited`; `None` while the window is shut.
     pub(crate) fn send(&mut self, awaited: Awaited) -> Option<PacketId> {
+        if !self.is_open() {
+            return None;
+        }
         if let Some(packet_id) = self.free.pop_front() {
             self.slots[slot(packet_id)] = Some(awaited);
             return Some(packet_id);
         }
-        if !self.is_open() {
-            return None;
-        }
-        let packet_id = u16::try_from(self.slots.len() + 1).ok().and_then(PacketId::new)?;
+        let packet_id = identifier(self.slots.len())?;
         self.slots.push(Some(awaited));
         Some(packet_id)
+    }
+
+    /// Keeps what was sent by `packet_id` until the client has it.
+    pub(crate) fn keep(&mut self, packet_id: PacketId, delivery: Delivery) {
+        if self.kept.len() < self.slots.len() {
+            self.kept.resize_with(self.slots.len(), || None);
+        }
+        self.kept[slot(packet_id)] = Some(Kept { sequence: self.next, delivery: Some(delivery) });
+        self.next += 1;
+    }
+
+    /// The next packet to be sent again, as far as the window is open: a PUBLISH, or without a message a PUBREL, which
+    /// needs no quota.
+    pub(crate) fn resend(&mut self) -> Option<(PacketId, Option<Delivery>)> {
+        let packet_id = *self.unsent.front()?;
+        let delivery = self.kept[slot(packet_id)].as_ref().and_then(|kept| kept.delivery.clone());
+        if delivery.is_some() && !self.has_quota() {
+            return None;
+        }
+        self.unsent.pop_front();
+        Some((packet_id, delivery))
     }
 
     /// What is awaited for `packet_id`.
@@ -61,23 +127,48 @@ impl Window {
 
     /// The client has a QoS 2 message: from now on PUBCOMP is awaited ([MQTT-4.3.3-4]). False when PUBREC was not.
     pub(crate) fn received(&mut self, packet_id: PacketId) -> bool {
-        let slot = self.slots.get_mut(slot(packet_id)).filter(|slot| **slot == Some(Awaited::PubRec));
-        slot.map(|slot| *slot = Some(Awaited::PubComp)).is_some()
+        let slot_of = slot(packet_id);
+        let Some(awaited) = self.slots.get_mut(slot_of).filter(|slot| **slot == Some(Awaited::PubRec)) else {
+            return false;
+        };
+        *awaited = Some(Awaited::PubComp);
+        if let Some(Some(kept)) = self.kept.get_mut(slot_of) {
+            *kept = Kept { sequence: self.next, delivery: None };
+            self.next += 1;
+        }
+        self.forget_unsent(packet_id);
+        true
     }
 
     /// Ends the flight of `packet_id`; false when nothing of that identifier waits for `awaited`.
     pub(crate) fn acknowledge(&mut self, packet_id: PacketId, awaited: Awaited) -> bool {
-        match self.slots.get_mut(slot(packet_id)) {
+        let slot_of = slot(packet_id);
+        match self.slots.get_mut(slot_of) {
             Some(entry) if *entry == Some(awaited) => *entry = None,
             _ => return false,
         }
+        if let Some(kept) = self.kept.get_mut(slot_of) {
+            *kept = None;
+        }
+        self.forget_unsent(packet_id);
         self.free.push_back(packet_id);
         true
+    }
+
+    /// An acknowledgement of what an earlier connection sent, before this one has sent it again.
+    fn forget_unsent(&mut self, packet_id: PacketId) {
+        if !self.unsent.is_empty() {
+            self.unsent.retain(|unsent| *unsent != packet_id);
+        }
     }
 }
 
 fn slot(packet_id: PacketId) -> usize {
     usize::from(packet_id.get()) - 1
+}
+
+fn identifier(slot: usize) -> Option<PacketId> {
+    u16::try_from(slot + 1).ok().and_then(PacketId::new)
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use revoq_mqtt::{
 
 use super::Core;
 use super::connected::Connected;
-use crate::{Accept, Admission, Cause, Config, ConnectRequest, Error, Message, Output};
+use crate::acks::Acks;
+use crate::{Accept, Admission, Cause, Config, ConnectRequest, Error, Message, Output, SessionState};
 
 /// A client whose CONNECT is well-formed and on which the driver is to decide.
 #[derive(Debug)]
@@ -19,11 +20,31 @@ pub(super) struct Candidate {
     version: Version,
     client_id: ClientId,
     keepalive_s: u16,
-    session_expiry_s: u32,
+    session_expiry: SessionExpiry,
     receive_max: u16,
+    topic_alias_max: u16,
     packet_size_max: u32,
     problem_information: bool,
     will: Option<Arc<Message>>,
+    will_delay_s: u32,
+}
+
+/// Session Expiry Interval in seconds; before MQTT 5.0 Clean Session stands for it.
+#[derive(Clone, Copy, Debug)]
+struct SessionExpiry {
+    asked_s: u32,
+    granted_s: u32,
+}
+
+impl SessionExpiry {
+    fn of(connect: &Connect, config: &Config) -> SessionExpiry {
+        let asked_s = match connect.version {
+            Version::V5 => connect.properties.session_expiry_s.unwrap_or(0),
+            _ if connect.clean_start => 0,
+            _ => u32::MAX,
+        };
+        SessionExpiry { asked_s, granted_s: asked_s.min(config.session_expiry_s_max) }
+    }
 }
 
 /// Takes the first packet, which has the type of a CONNECT.
@@ -35,7 +56,7 @@ pub(super) fn receive(core: &mut Core, frame: Bytes) -> Result<Candidate, Cause>
         Err(error) => return Err(refuse_malformed(core, version, error)),
     };
     if let Some(reason) = objection(&connect, &core.config) {
-        core.outbound.open(connect.version, packet_size_max(&connect), 1);
+        core.outbound.open(connect.version, packet_size_max(&connect));
         return Err(refuse(core, reason, None));
     }
     let (candidate, request) = accept(*connect, core);
@@ -59,7 +80,13 @@ fn objection(connect: &Connect, config: &Config) -> Option<ReasonCode> {
     if connect.properties.authentication.is_some() {
         return Some(ReasonCode::BadAuthenticationMethod);
     }
-    let will = connect.will.as_ref().filter(|_| v5)?;
+    let will = connect.will.as_ref()?;
+    if will.topic.levels().nth(config.topic_levels_max).is_some() {
+        return Some(ReasonCode::TopicNameInvalid);
+    }
+    if !v5 {
+        return None;
+    }
     if will.qos > config.qos_max {
         return Some(ReasonCode::QosNotSupported);
     }
@@ -76,17 +103,19 @@ fn accept(connect: Connect, core: &Core) -> (Candidate, ConnectRequest) {
         version: connect.version,
         client_id: client_id.clone(),
         keepalive_s: connect.keepalive_s,
-        session_expiry_s: properties.session_expiry_s.unwrap_or(0),
+        session_expiry: SessionExpiry::of(&connect, &core.config),
         receive_max: properties.receive_max.map_or(u16::MAX, NonZeroU16::get),
+        topic_alias_max: properties.topic_alias_max,
         packet_size_max: packet_size_max(&connect),
         problem_information: properties.request_problem_information,
         will: will.clone(),
+        will_delay_s: connect.will.as_ref().map_or(0, |will| will.delay_s),
     };
     let request = ConnectRequest {
         client_id: (!client_id.is_empty()).then_some(client_id),
         version: connect.version,
         clean_start: connect.clean_start,
-        session_expiry_s: candidate.session_expiry_s,
+        session_expiry_s: candidate.session_expiry.granted_s,
         username: connect.username,
         password: connect.password,
         keepalive_s: connect.keepalive_s,
@@ -116,7 +145,7 @@ fn will_message(will: &Will, qos_max: QoS) -> Message {
 fn refuse_malformed(core: &mut Core, version: Option<Version>, error: DecodeError) -> Cause {
     let unsupported = error.reason == ReasonCode::UnsupportedProtocolVersion;
     if unsupported || version == Some(Version::V5) {
-        core.outbound.open(version.unwrap_or(Version::V311), u32::MAX, 1);
+        core.outbound.open(version.unwrap_or(Version::V311), u32::MAX);
         // What doesn't fit need not be sent: the connection closes either way.
         let _ = core.outbound.answer(&Packet::ConnAck(ConnAck::new(connack_code(error.reason))));
     }
@@ -128,6 +157,7 @@ pub(super) fn refuse(core: &mut Core, reason: ReasonCode, text: Option<Text>) ->
     let reason = connack_code(reason);
     let mut connack = ConnAck::new(reason);
     connack.properties.reason_string = text;
+    connack.properties.server_reference = core.config.reference(reason);
     if core.outbound.answer(&Packet::ConnAck(connack)).is_err() {
         // Without the text it may fit; if not, the connection closes without an answer.
         let _ = core.outbound.answer(&Packet::ConnAck(ConnAck::new(reason)));
@@ -150,38 +180,75 @@ impl Candidate {
         self.version
     }
 
-    /// Answers CONNECT.
-    pub(super) fn admit(self, core: &mut Core, admission: Admission) -> Result<Connected, Cause> {
-        let window = self.receive_max.min(core.config.inflight_max);
-        core.outbound.open(self.version, self.packet_size_max, window);
-        let accept = match admission {
+    /// Answers CONNECT. A session that cannot go on after all comes back with the error.
+    pub(super) fn admit(
+        self,
+        core: &mut Core,
+        admission: Admission,
+    ) -> Result<Connected, (Cause, Option<Box<SessionState>>)> {
+        let mut accept = match admission {
             Admission::Accept(accept) => accept,
-            Admission::Refuse { reason, text } => return Err(self.refuse(core, reason, text.as_deref())),
+            Admission::Refuse { reason, text } => {
+                return Err((self.refuse(core, reason, text.as_deref()), None));
+            }
         };
-        let assigned = if self.client_id.is_empty() { accept.client_id.clone() } else { None };
+        let session = accept.session.take();
+        let keepalive_s = self.server_keepalive(&accept, &core.config);
+        let assigned = accept.client_id.filter(|_| self.client_id.is_empty());
+        match self.answer(core, assigned.clone(), keepalive_s, session.is_some()) {
+            Ok(()) => Ok(self.connected(core, assigned, keepalive_s, session)),
+            Err(error) => Err((Cause::Failed(error), session)),
+        }
+    }
+
+    fn answer(
+        &self,
+        core: &mut Core,
+        assigned: Option<ClientId>,
+        keepalive_s: Option<u16>,
+        session_present: bool,
+    ) -> Result<(), Error> {
         if self.client_id.is_empty() && assigned.is_none() {
             self.refuse(core, ReasonCode::ImplementationSpecificError, None);
-            return Err(Cause::Failed(Error::Driver("assigned no client identifier")));
+            return Err(Error::Driver("assigned no client identifier"));
         }
-        let keepalive_s = self.server_keepalive(&accept, &core.config);
-        let connack = ConnAck {
-            session_present: false,
+        let properties = Box::new(self.properties(assigned, keepalive_s, &core.config));
+        core.outbound.open(self.version, self.packet_size_max);
+        core.outbound.answer(&Packet::ConnAck(ConnAck {
+            session_present,
             reason: ReasonCode::Success,
-            properties: Box::new(self.properties(assigned.clone(), keepalive_s, &core.config)),
-        };
-        core.outbound.answer(&Packet::ConnAck(connack)).map_err(Cause::Failed)?;
-        Ok(Connected {
+            properties,
+        }))
+    }
+
+    fn connected(
+        self,
+        core: &mut Core,
+        assigned: Option<ClientId>,
+        keepalive_s: Option<u16>,
+        session: Option<Box<SessionState>>,
+    ) -> Connected {
+        let window = self.receive_max.min(core.config.inflight_max);
+        let aliases = self.topic_alias_max.min(core.config.outbound_topic_alias_max);
+        core.outbound.admit(window, aliases, self.session_expiry.granted_s > 0);
+        let state = session.map_or_else(SessionState::default, |state| *state);
+        core.outbound.resume(state.window, state.queue);
+        Connected {
             keepalive_ms: u64::from(keepalive_s.unwrap_or(self.keepalive_s)) * 1500,
             problem_information: self.problem_information,
-            session_expiry_s: self.session_expiry_s,
+            session_expiry_s: self.session_expiry.granted_s,
+            is_to_last: self.session_expiry.asked_s > 0,
             will: self.will,
+            will_delay_s: self.will_delay_s,
+            acks: Acks::resume(state.received),
+            subscriptions: state.subscriptions,
             ..Connected::new(self.version, assigned.unwrap_or(self.client_id), core.now)
-        })
+        }
     }
 
     /// Refuses a client on which the driver was to decide.
     pub(super) fn refuse(&self, core: &mut Core, reason: ReasonCode, text: Option<&str>) -> Cause {
-        core.outbound.open(self.version, self.packet_size_max, 1);
+        core.outbound.open(self.version, self.packet_size_max);
         let text = text.filter(|_| self.problem_information).and_then(|text| text.parse().ok());
         refuse(core, reason, text)
     }
@@ -205,9 +272,10 @@ impl Candidate {
         server_keepalive_s: Option<u16>,
         config: &Config,
     ) -> ConnAckProperties {
+        let expiry = self.session_expiry;
         ConnAckProperties {
             // Absent would mean that the client's wish is granted.
-            session_expiry_s: (self.session_expiry_s > 0).then_some(0),
+            session_expiry_s: (expiry.granted_s != expiry.asked_s).then_some(expiry.granted_s),
             receive_max: NonZeroU16::new(config.receive_max),
             qos_max: config.qos_max,
             retain_available: config.retain_available,
@@ -215,6 +283,8 @@ impl Candidate {
             assigned_client_id,
             topic_alias_max: config.topic_alias_max,
             shared_subscription_available: config.shared_subscription_available,
+            wildcard_subscription_available: config.wildcard_subscription_available,
+            subscription_id_available: config.subscription_id_available,
             server_keepalive_s,
             ..ConnAckProperties::default()
         }

@@ -9,6 +9,7 @@ use super::Core;
 use super::subscribe::Requests;
 use crate::acks::Acks;
 use crate::aliases::Aliases;
+use crate::rate::Rate;
 use crate::{Cause, Config, Error, Message, Tick};
 
 #[derive(Debug)]
@@ -18,15 +19,19 @@ pub(super) struct Connected {
     /// One and a half times the keep-alive ([MQTT-3.1.2-22]); 0 is none.
     pub(super) keepalive_ms: u64,
     pub(super) problem_information: bool,
-    /// What CONNECT asked for. We grant 0, but it decides which DISCONNECT is legal.
+    /// As it was granted; DISCONNECT may change it, ...
     pub(super) session_expiry_s: u32,
+    /// ... unless CONNECT asked for 0.
+    pub(super) is_to_last: bool,
     pub(super) will: Option<Arc<Message>>,
+    pub(super) will_delay_s: u32,
     /// When the client was last heard.
     pub(super) heard: Tick,
     /// Bytes that were left in the driver's buffer last time: more than those are news from the client.
     pub(super) unread: usize,
     pub(super) aliases: Aliases,
     pub(super) acks: Acks,
+    pub(super) rate: Rate,
     pub(super) requests: Requests,
     pub(super) subscriptions: BTreeSet<TopicFilter>,
 }
@@ -39,13 +44,26 @@ impl Connected {
             keepalive_ms: 0,
             problem_information: true,
             session_expiry_s: 0,
+            is_to_last: false,
             will: None,
+            will_delay_s: 0,
             heard: now,
             unread: 0,
             aliases: Aliases::default(),
             acks: Acks::default(),
+            rate: Rate::default(),
             requests: Requests::default(),
             subscriptions: BTreeSet::new(),
+        }
+    }
+
+    /// A packet of so many bytes came; PUBLISH packets are metered.
+    pub(super) fn meter(&mut self, core: &mut Core, packet: &Packet, bytes: usize) {
+        if let Packet::Publish(_) = packet {
+            self.rate.charge(core.now, bytes, &core.config);
+            if self.rate.paused_until(core.now).is_some() {
+                core.outbound.count_pause();
+            }
         }
     }
 
@@ -69,7 +87,7 @@ impl Connected {
 
     /// While we don't read because of our own side, the client's silence proves nothing.
     pub(super) fn check_keepalive(&mut self, core: &Core) -> Result<(), Error> {
-        if self.awaits_driver(&core.config) {
+        if self.awaits_driver(&core.config) || self.rate.paused_until(core.now).is_some() {
             self.heard = core.now;
         }
         match self.keepalive_deadline() {
@@ -95,7 +113,7 @@ impl Connected {
             Packet::Subscribe(subscribe) => self.handle_subscribe(core, subscribe),
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(core, unsubscribe),
             Packet::PingReq => core.outbound.answer(&Packet::PingResp),
-            Packet::Disconnect(disconnect) => return Err(self.handle_disconnect(&disconnect)),
+            Packet::Disconnect(disconnect) => return Err(self.handle_disconnect(core, &disconnect)),
             Packet::Connect(_)
             | Packet::ConnAck(_)
             | Packet::SubAck(_)
@@ -116,10 +134,13 @@ impl Connected {
         core.outbound.answer(&Packet::PubComp(Ack::new(ack.packet_id, reason)))
     }
 
-    fn handle_disconnect(&mut self, disconnect: &Disconnect) -> Cause {
-        // A session that was to end with the connection can't be made to last ([MQTT-3.14.2-2] and 3.14.2.2.2).
-        if self.session_expiry_s == 0 && disconnect.session_expiry_s.is_some_and(|expiry_s| expiry_s > 0) {
-            return Cause::Failed(Error::SessionExpirySet);
+    fn handle_disconnect(&mut self, core: &Core, disconnect: &Disconnect) -> Cause {
+        if let Some(expiry_s) = disconnect.session_expiry_s {
+            // A session that was to end with the connection can't be made to last (3.14.2.2.2).
+            if !self.is_to_last && expiry_s > 0 {
+                return Cause::Failed(Error::SessionExpirySet);
+            }
+            self.session_expiry_s = expiry_s.min(core.config.session_expiry_s_max);
         }
         Cause::Disconnected(disconnect.reason)
     }

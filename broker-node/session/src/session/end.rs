@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use revoq_mqtt::{Disconnect, Packet, PacketType, ReasonCode, TopicFilter};
+use revoq_mqtt::{Disconnect, Packet, PacketType, ReasonCode};
 
 use super::Core;
 use super::connected::Connected;
-use crate::{Cause, CloseReason, Error, Message, Output};
+use crate::{Cause, CloseReason, Error, Output, SessionState};
 
 impl Connected {
     pub(super) fn end(mut self, core: &mut Core, cause: Cause) {
@@ -16,7 +16,17 @@ impl Connected {
         // [MQTT-3.14.4-3]: only a normal disconnection makes the will void.
         let normal = cause == Cause::Disconnected(ReasonCode::Success);
         let will = self.will.take().filter(|_| !normal).map(|will| Arc::new(will.copied(core.now)));
-        core.close(cause, will, self.subscriptions.into_iter().collect());
+        let will_delay_s = self.will_delay_s.min(self.session_expiry_s);
+        let session = self.into_state(core);
+        core.outputs.push_back(Output::Closed(CloseReason { cause, will, will_delay_s, session }));
+    }
+
+    /// What outlives the connection, if anything does.
+    pub(super) fn into_state(self, core: &mut Core) -> Option<Box<SessionState>> {
+        let (window, queue) = core.outbound.take();
+        let expiry_s = self.session_expiry_s;
+        let (subscriptions, received) = (self.subscriptions, self.acks.into_received());
+        (expiry_s > 0).then(|| Box::new(SessionState { expiry_s, subscriptions, received, window, queue }))
     }
 
     /// A server speaks last only when the client did not ([MQTT-3.14.4-1], 4.13.1).
@@ -29,6 +39,7 @@ impl Connected {
         let legal = reason.is_error() && reason.belongs_to(PacketType::Disconnect);
         let reason = if legal { reason } else { ReasonCode::UnspecifiedError };
         let mut disconnect = Disconnect::new(reason);
+        disconnect.server_reference = core.config.reference(reason);
         disconnect.properties.reason_string =
             text.filter(|_| self.problem_information).and_then(|text| text.parse().ok());
         if core.outbound.answer(&Packet::Disconnect(disconnect)).is_err() {
@@ -39,15 +50,9 @@ impl Connected {
 }
 
 impl Core {
-    /// The end of every path.
-    pub(super) fn close(
-        &mut self,
-        cause: Cause,
-        will: Option<Arc<Message>>,
-        subscriptions: Vec<TopicFilter>,
-    ) {
-        self.outbound.drop_queue();
-        self.outputs.push_back(Output::Closed(CloseReason { cause, will, subscriptions }));
+    /// The end of a client that was not let in, or does not know that it was.
+    pub(super) fn close(&mut self, cause: Cause, session: Option<Box<SessionState>>) {
+        self.outputs.push_back(Output::Closed(CloseReason { cause, will: None, will_delay_s: 0, session }));
     }
 }
 

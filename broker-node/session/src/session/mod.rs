@@ -55,10 +55,9 @@ const OUTPUTS_KEPT: usize = 8;
 ///
 /// # What is served
 ///
-/// MQTT 3.1, 3.1.1 and 5.0 with QoS 0, 1 and 2; what is in flight ends with the connection. CONNACK of 5.0 says what
-/// is not served: a session expiry interval of 0; Maximum QoS, retained messages and shared subscriptions as [`Config`]
-/// says. Will Delay Interval counts as 0: the will is due when the connection ends. A will above Maximum QoS from an
-/// older client, which cannot be told, is published with that.
+/// MQTT 3.1, 3.1.1 and 5.0 with QoS 0, 1 and 2. A session may outlive its connection: [`CloseReason`](crate::CloseReason)
+/// hands its state out, [`Accept`](crate::Accept) of the next connection takes it. CONNACK of 5.0 says what is not
+/// served, as [`Config`] has it. A will above Maximum QoS from an older client, which cannot be told, is published with that.
 #[derive(Debug)]
 pub struct Session {
     core: Core,
@@ -120,7 +119,7 @@ impl Session {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::AwaitingAdmission(candidate) => match candidate.admit(&mut self.core, admission) {
                 Ok(connected) => self.state = State::Connected(Box::new(connected)),
-                Err(cause) => self.core.close(cause, None, Vec::new()),
+                Err((cause, session)) => self.core.close(cause, session),
             },
             state => self.state = state,
         }
@@ -174,14 +173,14 @@ impl Session {
         }
         self.core.outputs.clear();
         self.core.outbound.discard();
-        if unanswered && let State::Connected(connected) = &mut self.state {
-            let subscriptions = std::mem::take(&mut connected.subscriptions);
-            self.state = State::Closed;
-            connect::refuse(&mut self.core, reason, None);
-            self.core.close(Cause::Cut(reason), None, subscriptions.into_iter().collect());
-            return;
+        if !unanswered {
+            return self.end(Cause::Cut(reason));
         }
-        self.end(Cause::Cut(reason));
+        if let State::Connected(connected) = std::mem::replace(&mut self.state, State::Closed) {
+            let session = connected.into_state(&mut self.core);
+            connect::refuse(&mut self.core, reason, None);
+            self.core.close(Cause::Cut(reason), session);
+        }
     }
 
     /// Takes back what the driver took from the [`write_buffer`](Session::write_buffer) and of which nothing has left.
@@ -209,7 +208,10 @@ impl Session {
     pub fn next_timeout(&self) -> Option<Tick> {
         match &self.state {
             State::AwaitingConnect { since } => Some(*since + self.core.config.connect_timeout_ms),
-            State::Connected(connected) => connected.keepalive_deadline(),
+            State::Connected(connected) => {
+                let paused = connected.rate.paused_until(self.core.now);
+                connected.keepalive_deadline().into_iter().chain(paused).min()
+            }
             State::AwaitingAdmission(_) | State::Closed => None,
         }
     }
@@ -223,13 +225,14 @@ impl Session {
     }
 
     /// Whether the client's next bytes can be used now: not while an answer is owed to the session that must come
-    /// first, not while the client leaves too many answers unread, and not after the end.
+    /// first, not while the client leaves too many answers unread or publishes faster than it may, and not after the end.
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
         match &self.state {
             State::AwaitingConnect { .. } => true,
             State::Connected(connected) => {
                 !connected.awaits_driver(&self.core.config)
+                    && connected.rate.paused_until(self.core.now).is_none()
                     && self.core.outbound.has_room_for_answers(&self.core.config)
             }
             State::AwaitingAdmission(_) | State::Closed => false,
@@ -268,8 +271,7 @@ impl Session {
         }
     }
 
-    /// The filters to which the client is subscribed, in order of their bytes. Empty after the end: then
-    /// [`CloseReason`](crate::CloseReason) has them.
+    /// The filters to which the client is subscribed, in order of their bytes. Empty after the end.
     pub fn subscriptions(&self) -> impl Iterator<Item = &TopicFilter> {
         let connected = match &self.state {
             State::Connected(connected) => Some(connected),
@@ -317,7 +319,9 @@ impl Session {
                 Ok(())
             }
             State::Connected(connected) => {
+                let bytes = frame.len();
                 let packet = decode(frame, connected.version).map_err(|error| Cause::Failed(error.into()))?;
+                connected.meter(&mut self.core, &packet, bytes);
                 connected.handle_packet(&mut self.core, packet)
             }
             State::AwaitingAdmission(_) | State::Closed => Ok(()),
@@ -328,12 +332,12 @@ impl Session {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Closed => {}
             State::Connected(connected) => connected.end(&mut self.core, cause),
-            State::AwaitingConnect { .. } => self.core.close(cause, None, Vec::new()),
+            State::AwaitingConnect { .. } => self.core.close(cause, None),
             State::AwaitingAdmission(candidate) => {
                 if let Cause::Cut(reason) = cause {
                     candidate.refuse(&mut self.core, reason, None);
                 }
-                self.core.close(cause, None, Vec::new());
+                self.core.close(cause, None);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use revoq_mqtt::{Publish, QoS, ReasonCode, Topic};
+use revoq_mqtt::{PayloadFormat, Publish, QoS, ReasonCode, Topic};
 
 use super::Core;
 use super::connected::Connected;
@@ -14,6 +14,9 @@ impl Connected {
         self.check_publish(&publish, &core.config)?;
         self.aliases.resolve(&mut publish, core.config.topic_alias_max)?;
         check_depth(&publish.topic, &core.config)?;
+        if core.config.payload_format_checked && !is_as_said(&publish) {
+            return self.refuse_payload(core, &publish);
+        }
         let token = match (publish.qos, publish.packet_id) {
             (QoS::AtLeastOnce, Some(packet_id)) => Some(self.acks.owe(AckKind::PubAck, packet_id)),
             (QoS::ExactlyOnce, Some(packet_id)) if self.acks.is_received(packet_id) => {
@@ -26,6 +29,17 @@ impl Connected {
         let message = Arc::new(Message::new(publish, core.now));
         core.outputs.push_back(Output::Publish { message, token });
         Ok(())
+    }
+
+    /// The payload is not what its Payload Format Indicator says (section 3.3.2.3.2).
+    fn refuse_payload(&mut self, core: &mut Core, publish: &Publish) -> Result<(), Error> {
+        let kind = match publish.qos {
+            QoS::AtMostOnce => return Err(Error::PayloadFormat),
+            QoS::AtLeastOnce => AckKind::PubAck,
+            QoS::ExactlyOnce => AckKind::PubRec,
+        };
+        let token = self.acks.owe(kind, publish.packet_id.expect("a packet with QoS 1 or 2 has one"));
+        self.published(core, token, ReasonCode::PayloadFormatInvalid)
     }
 
     /// Acknowledges one PUBLISH, and those behind it that waited for their turn.
@@ -66,6 +80,11 @@ impl Connected {
         }
         Ok(())
     }
+}
+
+fn is_as_said(publish: &Publish) -> bool {
+    publish.properties.forwarded.payload_format() == PayloadFormat::Bytes
+        || std::str::from_utf8(&publish.payload).is_ok()
 }
 
 fn check_depth(topic: &Topic, config: &Config) -> Result<(), Error> {

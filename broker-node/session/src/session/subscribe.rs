@@ -58,7 +58,7 @@ impl Connected {
         let mut verdicts = Vec::with_capacity(subscriptions.len());
         let mut filters = Vec::with_capacity(subscriptions.len());
         for Subscription { filter, mut options } in subscriptions {
-            if let Some(reason) = self.objection(&filter, &core.config) {
+            if let Some(reason) = self.objection(&filter, subscription_id.is_some(), &core.config) {
                 if matches!(reason, ReasonCode::QuotaExceeded | ReasonCode::TopicFilterInvalid) {
                     core.outbound.count_refused_filter();
                 }
@@ -124,7 +124,13 @@ impl Connected {
     }
 
     /// What speaks against a filter without asking anybody.
-    fn objection(&self, filter: &TopicFilter, config: &Config) -> Option<ReasonCode> {
+    fn objection(&self, filter: &TopicFilter, has_id: bool, config: &Config) -> Option<ReasonCode> {
+        if has_id && !config.subscription_id_available {
+            return Some(ReasonCode::SubscriptionIdentifiersNotSupported);
+        }
+        if filter.has_wildcard() && !config.wildcard_subscription_available {
+            return Some(ReasonCode::WildcardSubscriptionsNotSupported);
+        }
         let shared = filter.share().is_some() || filter.queue().is_some();
         if shared && !config.shared_subscription_available {
             return Some(ReasonCode::SharedSubscriptionsNotSupported);

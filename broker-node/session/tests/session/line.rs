@@ -4,9 +4,9 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use revoq_mqtt::{
-    Ack, Auth, Authentication, Connect, Disconnect, Forwarded, ForwardedProperty, Packet, PacketId, Publish,
-    PublishProperties, QoS, ReasonCode, Subscribe, SubscribeOptions, Subscription, SubscriptionId, Topic,
-    TopicAlias, Unsubscribe, UserProperties, Version, Will,
+    Ack, Auth, Authentication, Connect, Disconnect, Forwarded, ForwardedProperty, Packet, PacketId,
+    PayloadFormat, Publish, PublishProperties, QoS, ReasonCode, Subscribe, SubscribeOptions, Subscription,
+    SubscriptionId, Topic, TopicAlias, Unsubscribe, UserProperties, Version, Will,
 };
 use revoq_session::SubscriptionTerms;
 
@@ -98,6 +98,7 @@ impl<'a> Line<'a> {
         properties.session_expiry_s = self.value("expiry");
         properties.receive_max = self.value("receive_max");
         properties.packet_size_max = self.value("packet_size_max");
+        properties.topic_alias_max = self.value("topic_alias_max").unwrap_or(0);
         properties.request_problem_information = !self.has("no_problem_information");
         properties.authentication = self.text("auth").map(authentication);
         connect
@@ -117,6 +118,7 @@ impl<'a> Line<'a> {
     /// A PUBLISH; without `topic=` its name is empty.
     pub(crate) fn publish(&self) -> Publish {
         let qos = self.qos();
+        let utf8 = self.has("utf8").then_some(ForwardedProperty::PayloadFormat(PayloadFormat::Utf8));
         let users = self.words.iter().filter_map(|word| word.strip_prefix("user=")?.split_once(':'));
         let forwarded = users.map(|(name, value)| {
             ForwardedProperty::User(name.parse().expect("text"), value.parse().expect("text"))
@@ -131,7 +133,7 @@ impl<'a> Line<'a> {
                 expiry_s: self.value("expiry"),
                 topic_alias: self.value("alias").and_then(TopicAlias::new),
                 subscription_ids: self.subscription_id().into_iter().collect(),
-                forwarded: Forwarded::new(forwarded).expect("few properties"),
+                forwarded: Forwarded::new(utf8.into_iter().chain(forwarded)).expect("few properties"),
             },
             payload: self.payload(),
         }
@@ -140,6 +142,7 @@ impl<'a> Line<'a> {
     fn payload(&self) -> Bytes {
         match self.value("size") {
             Some(size) => Bytes::from(vec![b'x'; size]),
+            None if self.has("garbage") => Bytes::from_static(b"\xff"),
             None => bytes(self.text("payload").unwrap_or("")),
         }
     }

@@ -90,7 +90,7 @@ impl Owed {
                 quiet = false;
                 match output {
                     Output::Connect(_) => {
-                        let accept = Accept { client_id: "generated".parse().ok(), keepalive_s: None };
+                        let accept = Accept { client_id: "generated".parse().ok(), ..Accept::default() };
                         session.handle_admission(now, Admission::Accept(accept));
                     }
                     Output::Publish { token, .. } => self.tokens.extend(token),

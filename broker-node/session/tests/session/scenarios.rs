@@ -76,19 +76,26 @@ fn config(limits: &str) -> Config {
     let mut config = Config::default();
     for limit in limits.split_whitespace() {
         let (name, value) = limit.split_once('=').expect("name=value");
-        let number: usize = value.parse().expect("a number");
+        let number: usize = value.parse().unwrap_or_default();
         let small = u16::try_from(number).unwrap_or(u16::MAX);
         match name {
             "shared" => config.shared_subscription_available = number == 1,
             "qos_max" => {
                 config.qos_max = QoS::try_from(u8::try_from(number).unwrap_or(u8::MAX)).expect("0, 1 or 2");
             }
+            "session_expiry_s_max" => config.session_expiry_s_max = number.try_into().expect("32 bits"),
             "receive_max" => config.receive_max = small,
             "inflight_max" => config.inflight_max = small,
             "topic_alias_max" => config.topic_alias_max = small,
             "keepalive_s_max" => config.keepalive_s_max = Some(small),
             "queue_max" => config.queue_max = number,
             "subscriptions_max" => config.subscriptions_max = number,
+            "wildcards" => config.wildcard_subscription_available = number == 1,
+            "subscription_ids" => config.subscription_id_available = number == 1,
+            "payload_format" => config.payload_format_checked = number == 1,
+            "publish_rate_max" => config.publish_rate_max = number.try_into().ok(),
+            "publish_bytes_rate_max" => config.publish_bytes_rate_max = number.try_into().ok(),
+            "elsewhere" => config.server_reference = value.parse().ok(),
             "topic_levels_max" => config.topic_levels_max = number,
             "write_bytes_high" => config.write_bytes_high = number,
             other => panic!("{other}: no such limit"),

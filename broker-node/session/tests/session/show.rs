@@ -60,9 +60,10 @@ fn closed(reason: &CloseReason) -> String {
     let mut line = format!("Closed {cause}");
     if let Some(will) = &reason.will {
         write_to(&mut line, format_args!(" will=({})", message(will)));
+        pair(&mut line, "delay", (reason.will_delay_s > 0).then_some(reason.will_delay_s));
     }
-    for filter in &reason.subscriptions {
-        write_to(&mut line, format_args!(" subscription={filter}"));
+    if let Some(session) = &reason.session {
+        write_to(&mut line, format_args!(" kept={} queued={}", session.expiry_s(), session.queued().0));
     }
     line
 }
@@ -81,10 +82,15 @@ pub(crate) fn packet(packet: &Packet, version: Version) -> String {
     match packet {
         Packet::ConnAck(connack) if v5 => {
             let mut line = format!("ConnAck {}", hex(connack.reason));
+            flag(&mut line, connack.session_present, "present");
             connack_properties(&mut line, &connack.properties);
             line
         }
-        Packet::ConnAck(connack) => format!("ConnAck {}", connack.reason.to_v3() as u8),
+        Packet::ConnAck(connack) => {
+            let mut line = format!("ConnAck {}", connack.reason.to_v3() as u8);
+            flag(&mut line, connack.session_present, "present");
+            line
+        }
         Packet::Publish(publish) => {
             let mut line = format!("Publish {} qos={}", publish.topic, publish.qos);
             pair(&mut line, "id", publish.packet_id);
@@ -103,6 +109,7 @@ pub(crate) fn packet(packet: &Packet, version: Version) -> String {
         }
         Packet::Disconnect(disconnect) => {
             let mut line = format!("Disconnect {}", hex(disconnect.reason));
+            pair(&mut line, "elsewhere", disconnect.server_reference.as_ref());
             if let Some(reason) = &disconnect.properties.reason_string {
                 write_to(&mut line, format_args!(" \"{reason}\""));
             }
@@ -124,6 +131,7 @@ fn connack_properties(line: &mut String, properties: &ConnAckProperties) {
     flag(line, !properties.subscription_id_available, "no_subscription_id");
     flag(line, !properties.shared_subscription_available, "no_shared");
     pair(line, "keepalive", properties.server_keepalive_s);
+    pair(line, "elsewhere", properties.server_reference.as_ref());
     if let Some(reason) = &properties.reason_string {
         write_to(line, format_args!(" \"{reason}\""));
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use revoq_mqtt::{Packet, Peek, Version, decode, encode, peek};
-use revoq_session::{Accept, Admission, Config, Delivery, Message, Output, PublishToken, Session, Tick};
+use revoq_session::{
+    Accept, Admission, Config, Delivery, Message, Output, PublishToken, Session, SessionState, Tick,
+};
 
 use crate::line::{Line, code};
 use crate::show;
@@ -20,18 +22,24 @@ pub(crate) struct Stage {
     told: Vec<String>,
     /// The client doesn't read: what is written stays where it is.
     stalled: bool,
+    config: Arc<Config>,
+    /// Of a client that is away.
+    away: Option<Box<SessionState>>,
 }
 
 impl Stage {
     pub(crate) fn new(config: Config) -> Stage {
+        let config = Arc::new(config);
         Stage {
-            session: Session::new(Arc::new(config), Tick(0)),
+            session: Session::new(config.clone(), Tick(0)),
             now: Tick(0),
             version: Version::V311,
             input: BytesMut::new(),
             tokens: Vec::new(),
             told: Vec::new(),
             stalled: false,
+            config,
+            away: None,
         }
     }
 
@@ -76,7 +84,9 @@ impl Stage {
                 self.input.extend(line.bare().map(hex));
             }
             "accept" => {
-                let accept = Accept { client_id: line.value("id"), keepalive_s: line.value("keepalive") };
+                let state = self.away.take().filter(|_| line.has("resume"));
+                let (client_id, keepalive_s) = (line.value("id"), line.value("keepalive"));
+                let accept = Accept { client_id, keepalive_s, session: state };
                 session.handle_admission(now, Admission::Accept(accept));
             }
             "refuse" => {
@@ -100,6 +110,11 @@ impl Stage {
                 let timeout = session.next_timeout().map(|tick| tick.0);
                 self.told.push(format!("timeout {timeout:?}"));
             }
+            "reconnect" => {
+                self.session = Session::new(self.config.clone(), now);
+                self.input.clear();
+                self.tokens.clear();
+            }
             "stall" => self.stalled = true,
             "read" => self.stalled = false,
             other => panic!("{other}: no such step"),
@@ -115,7 +130,13 @@ impl Stage {
                 delivery.join(&line.terms(), false);
             }
             for _ in 0..line.value("times").unwrap_or(1) {
-                self.session.handle_delivery(self.now, &delivery);
+                let Some(state) = &mut self.away else {
+                    self.session.handle_delivery(self.now, &delivery);
+                    continue;
+                };
+                if !state.handle_delivery(self.now, &delivery, &self.config) {
+                    self.told.push("(not kept)".to_owned());
+                }
             }
         } else {
             self.told.push("(not for this client)".to_owned());
@@ -133,6 +154,9 @@ impl Stage {
                     self.tokens.push(*token);
                 }
                 self.told.push(show::output(&output));
+                if let Output::Closed(reason) = output {
+                    self.away = reason.session;
+                }
             }
             if quiet {
                 break;

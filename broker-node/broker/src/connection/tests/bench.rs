@@ -19,6 +19,7 @@ use crate::listener::{Listener, Slots, bind};
 use crate::lookup::LookUps;
 use crate::node::{Node, Parts};
 use crate::registry::Swept;
+use crate::sessions;
 use crate::tls::tests::certificates::{self_signed_ca, view};
 use crate::tls::{ServerCertificate, Verifier, provider, server_config};
 
@@ -65,14 +66,26 @@ impl Bench {
             address
         };
         let (tcp, tls) = (serve(None), serve(Some(acceptor)));
+        tokio::spawn(sessions::keep(node.clone()));
         Bench { node, tcp, tls }
     }
 
     pub(super) async fn tcp(&self, client_id: &str) -> Client<TcpStream> {
-        let stream = TcpStream::connect(self.tcp).await.expect("it listens");
-        let mut client = Client { stream };
+        let mut client = self.socket().await;
         assert_eq!(client.connect(client_id).await, 0, "{client_id} is let in");
         client
+    }
+
+    /// A client that is let in, and whether it was told of a session.
+    pub(super) async fn tcp_with(&self, client_id: &str, connect: Connect) -> (Client<TcpStream>, bool) {
+        let mut client = self.socket().await;
+        let (present, reason) = client.connect_with(client_id, connect).await;
+        assert_eq!(reason, 0, "{client_id} is let in");
+        (client, present)
+    }
+
+    async fn socket(&self) -> Client<TcpStream> {
+        Client { stream: TcpStream::connect(self.tcp).await.expect("it listens") }
     }
 
     pub(super) async fn handshake(
@@ -96,6 +109,7 @@ impl Bench {
         let swept: Swept = self.node.sweep(&affected);
         let sessions = swept.sessions;
         self.node.finish(swept);
+        self.node.discard_sessions(None);
         sessions
     }
 
@@ -106,6 +120,15 @@ impl Bench {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// What a CONNECT asks for.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Connect {
+    pub(super) clean_start: bool,
+    pub(super) expiry_s: u32,
+    /// Of a will of `gone` to `will`.
+    pub(super) will_delay_s: Option<u32>,
 }
 
 /// An MQTT 5.0 client by hand.
@@ -121,12 +144,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// The reason code of CONNACK.
     pub(super) async fn connect(&mut self, client_id: &str) -> u8 {
-        let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 60, 0, 0, short(client_id.len())];
+        self.connect_with(client_id, Connect { clean_start: true, ..Connect::default() }).await.1
+    }
+
+    /// Session Present and the reason code of CONNACK.
+    pub(super) async fn connect_with(&mut self, client_id: &str, connect: Connect) -> (bool, u8) {
+        let will_flag = if connect.will_delay_s.is_some() { 4 } else { 0 };
+        let flags = u8::from(connect.clean_start) << 1 | will_flag;
+        let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 5, flags, 0, 60, 5, 0x11];
+        body.extend(connect.expiry_s.to_be_bytes());
+        body.extend([0, short(client_id.len())]);
         body.extend(client_id.as_bytes());
+        if let Some(delay_s) = connect.will_delay_s {
+            body.extend([5, 0x18]);
+            body.extend(delay_s.to_be_bytes());
+            body.extend(b"\0\x04will\0\x04gone");
+        }
         self.send(&packet(0x10, &body)).await;
         let (first, body) = self.receive().await.expect("an answer");
         assert_eq!(first, 0x20, "CONNACK");
-        body[1]
+        (body[0] == 1, body[1])
     }
 
     /// With QoS 1; the reason code of SUBACK.

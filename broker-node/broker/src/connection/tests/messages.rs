@@ -136,7 +136,7 @@ async fn what_leaves_takes_its_subscriptions_along() {
     assert_eq!(space.len(), (2, 1));
     drop(one);
     bench.until("an empty table", |_| space.len() == (0, 0)).await;
-    bench.until("an empty registry", |node| node.registry.len() == 0 && node.claims.len() == 0).await;
+    bench.until("an empty registry", |node| node.registry.len() == 0 && node.sessions.len() == (0, 0)).await;
     bench.until("no socket", |node| node.metrics.connections.get() == 0).await;
 }
 
@@ -147,7 +147,7 @@ async fn one_client_one_session() {
     let mut two = bench.tcp("same").await;
     one.is_cut(0x8e).await;
     two.ping().await;
-    bench.until("one session", |node| node.registry.len() == 1 && node.claims.len() == 1).await;
+    bench.until("one session", |node| node.registry.len() == 1 && node.sessions.len() == (1, 0)).await;
     assert_eq!(bench.node.metrics.cuts(Shut::TakenOver).get(), 1);
 }
 
@@ -157,7 +157,7 @@ async fn a_client_without_an_id_gets_one() {
     let (mut one, mut two) = (bench.tcp("").await, bench.tcp("").await);
     one.ping().await;
     two.ping().await;
-    assert_eq!(bench.node.claims.len(), 2);
+    assert_eq!(bench.node.sessions.len(), (2, 0));
 }
 
 #[tokio::test]

@@ -4,4 +4,5 @@ mod bench;
 mod cuts;
 mod handshakes;
 mod messages;
+mod sessions;
 mod stopped;

@@ -1,0 +1,52 @@
+//! What of a session outlives its connection.
+
+use std::collections::BTreeSet;
+
+use revoq_mqtt::{PacketId, QoS, TopicFilter};
+
+use crate::outbound::{Offered, Queue, Window};
+use crate::{Config, Delivery, Tick};
+
+/// Session State (MQTT 5.0 section 4.1) of a client that is away: handed out by
+/// [`CloseReason`](crate::CloseReason), and given back with [`Accept`](crate::Accept) when the client is there again.
+///
+/// The terms of its subscriptions are not here: the router has them, as of any other.
+#[derive(Debug, Default)]
+pub struct SessionState {
+    pub(crate) expiry_s: u32,
+    pub(crate) subscriptions: BTreeSet<TopicFilter>,
+    /// QoS 2 messages that the router has and for which PUBREL did not come.
+    pub(crate) received: BTreeSet<PacketId>,
+    /// QoS 1 and 2 messages that were sent and are not acknowledged.
+    pub(crate) window: Window,
+    /// QoS 1 and 2 messages that are to be sent.
+    pub(crate) queue: Queue,
+}
+
+impl SessionState {
+    /// Seconds for which it is to be kept, from the end of the connection on; `u32::MAX` is for ever.
+    #[must_use]
+    pub fn expiry_s(&self) -> u32 {
+        self.expiry_s
+    }
+
+    /// Messages that wait for the client, and their bytes of topic, properties and payload.
+    #[must_use]
+    pub fn queued(&self) -> (usize, usize) {
+        (self.queue.len(), self.queue.bytes())
+    }
+
+    /// A message for the client while it is away. False: it is not kept, because it is of QoS 0 or because the queue is
+    /// full: what came before keeps its place.
+    pub fn handle_delivery(&mut self, now: Tick, delivery: &Delivery, config: &Config) -> bool {
+        if delivery.qos() == QoS::AtMostOnce {
+            return false;
+        }
+        let offer =
+            |queue: &mut Queue| matches!(queue.offer(delivery.waiting(), config), Offered::Queued { .. });
+        if offer(&mut self.queue) {
+            return true;
+        }
+        self.queue.drop_expired(now) > 0 && offer(&mut self.queue)
+    }
+}
