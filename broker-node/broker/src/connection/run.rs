@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use revoq_session::{Counters, Delivery, Output};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::Instant;
 
 use super::{Attached, Connection, Event, Timer};
@@ -254,13 +255,21 @@ impl Connection {
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Now) -> Progress {
         let Some(due) = self.due(now) else { return false };
         let at = due.min(now.boot.saturating_add(TIMER_MAX));
+        let armed = |timer: &Timer| timer.is_armed && timer.at <= at && now.boot < timer.at;
+        if self.timer.as_ref().is_some_and(armed) {
+            return false;
+        }
         let until = Instant::now() + Duration::from_millis(at.saturating_sub(now.boot));
-        let timer =
-            self.timer.get_or_insert_with(|| Timer { at, sleep: Box::pin(tokio::time::sleep_until(until)) });
+        let timer = self.timer.get_or_insert_with(|| {
+            let sleep = Box::pin(tokio::time::sleep_until(until));
+            Timer { at, is_armed: false, sleep }
+        });
         if at < timer.at {
             timer.at = at;
             timer.sleep.as_mut().reset(until);
         }
+        // Without budget a poll does nothing but wake the task again.
+        timer.is_armed = has_budget_remaining();
         if Pin::new(&mut timer.sleep).poll(cx).is_pending() {
             return false;
         }
