@@ -89,8 +89,13 @@ fn drops_are_counted() {
     stage.run("deliver topic=t expiry=1 age=5000");
     stage.run("stall");
     stage.run("deliver topic=t times=6");
-    let expected =
-        Counters { dropped_queue_full: 3, dropped_expired: 1, dropped_too_large: 1, filters_refused: 0, ..Counters::default() };
+    let expected = Counters {
+        dropped_queue_full: 3,
+        dropped_expired: 1,
+        dropped_too_large: 1,
+        filters_refused: 0,
+        ..Counters::default()
+    };
     assert_eq!(stage.session.take_counters(), expected);
     assert_eq!(stage.session.take_counters(), Counters::default(), "they start anew");
 }
