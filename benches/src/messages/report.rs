@@ -20,12 +20,12 @@ fn row(cell: Cell, server: Kind, runs: &[Measured]) {
     let of = |kind| move |run: &&Measured| run.cell == cell && run.server == kind;
     let theirs: Vec<&Measured> = runs.iter().filter(of(server)).collect();
     if theirs.is_empty() {
-        println!("  {:<10} nothing was measured", server.to_string());
+        println!("  {server:<10} nothing was measured");
         return;
     }
     let median = |figure: fn(&Measured) -> f64| Median::of(theirs.iter().map(|run| figure(run)));
     let cpu = median(|run| run.cpu_us);
-    let mut text = format!("  {:<10} CPU µs {cpu:.2}", server.to_string());
+    let mut text = format!("  {server:<10} CPU µs {cpu:.2}");
     let ours: Vec<&Measured> = runs.iter().filter(of(Kind::Revoq)).collect();
     if server != Kind::Revoq && !ours.is_empty() {
         let ours = Median::of(ours.iter().map(|run| run.cpu_us));

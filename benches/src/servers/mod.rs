@@ -147,17 +147,17 @@ impl Servers {
     /// Says what runs and what does not.
     pub(crate) fn print(&self) {
         for server in &self.running {
-            println!("{:<10} {}", server.kind.to_string(), server.version);
+            println!("{:<10} {}", server.kind, server.version);
         }
         for (kind, why) in &self.missing {
-            println!("{:<10} left out: {why}", kind.to_string());
+            println!("{kind:<10} left out: {why}");
         }
     }
 }
 
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Kind::Revoq => "revoq",
             Kind::Mosquitto => "mosquitto",
             Kind::Rumqttd => "rumqttd",
@@ -167,7 +167,7 @@ impl std::fmt::Display for Kind {
 
 impl std::fmt::Display for Transport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Transport::Tcp => "TCP",
             Transport::Tls => "TLS",
         })
