@@ -3,12 +3,17 @@
 
 mod client;
 mod clock;
+mod connections;
 mod fleet;
+mod http;
+mod load;
 mod machine;
+mod messages;
 mod node;
 mod process;
 mod replica;
 mod revoke;
+mod servers;
 mod start;
 mod statistics;
 mod usage;
@@ -33,9 +38,16 @@ enum Command {
     Watch(watch::Arguments),
     /// From the start of a broker to its readiness, beside a million certificates.
     Start(start::Arguments),
+    /// What a delivered message costs a broker node and other servers.
+    Messages(messages::Arguments),
+    /// What a handshake and an idle connection cost them.
+    Connections(connections::Arguments),
     /// Internal: a process of clients that `revoke` starts.
     #[command(hide = true)]
     Fleet,
+    /// Internal: a process of clients that `messages` and `connections` start.
+    #[command(hide = true)]
+    Load,
     /// Internal: a replica.
     #[command(hide = true)]
     Replica,
@@ -57,6 +69,9 @@ async fn main() -> anyhow::Result<()> {
         Command::Revoke(arguments) => revoke::run(&arguments).await,
         Command::Watch(arguments) => Box::pin(watch::run(&arguments)).await,
         Command::Start(arguments) => Box::pin(start::run(&arguments)).await,
+        Command::Messages(arguments) => Box::pin(messages::run(&arguments)).await,
+        Command::Connections(arguments) => Box::pin(connections::run(&arguments)).await,
+        Command::Load => load::worker().await,
         Command::Fleet => fleet::worker().await,
         Command::Replica => Box::pin(replica::worker()).await,
         Command::Watchers => Box::pin(watchers::worker()).await,

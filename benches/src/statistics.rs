@@ -1,10 +1,10 @@
 //! Percentiles of one run, medians over runs.
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Times of one kind in one run, microseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Spread {
     pub(crate) count: u64,
     pub(crate) p50_us: f64,
@@ -19,6 +19,11 @@ impl Spread {
         for value in nanoseconds {
             histogram.record(value.max(1)).expect("the histogram resizes itself");
         }
+        Spread::of_histogram(&histogram)
+    }
+
+    /// Of a histogram of nanoseconds.
+    pub(crate) fn of_histogram(histogram: &Histogram<u64>) -> Spread {
         if histogram.is_empty() {
             return Spread::default();
         }
@@ -58,7 +63,8 @@ impl Median {
 
 impl std::fmt::Display for Median {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.1} [{:.1} – {:.1}]", self.median, self.low, self.high)
+        let digits = f.precision().unwrap_or(1);
+        write!(f, "{:.digits$} [{:.digits$} – {:.digits$}]", self.median, self.low, self.high)
     }
 }
 

@@ -101,3 +101,39 @@ async fn a_broker_is_ready_soon_beside_many_certificates_and_holds_the_denied_al
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn messages_of_every_shape_and_qos_arrive_once_and_in_order() -> Result<()> {
+    let arguments: &[&str] = if long() {
+        &["--qos", "0,1,2", "--seconds", "3"]
+    } else {
+        &["--servers", "revoq", "--qos", "0,1,2", "--clients", "10", "--warm-ms", "50", "--seconds", "0.2"]
+    };
+    let runs = bench("messages", arguments).await?;
+    let ours: Vec<&Value> = runs.iter().filter(|run| run["server"] == "revoq").collect();
+    ensure!(ours.len() == 2 * 2 * 3 * 3, "pressures, transports, shapes, QoS: {}", ours.len());
+    for run in ours {
+        let counts = &run["delivered"]["counts"];
+        let expected = counts["expected"].as_u64();
+        ensure!(expected > Some(0) && counts["delivered"].as_u64() == expected, "{run:#}");
+        for fault in ["lost", "duplicated", "reordered", "unacknowledged"] {
+            ensure!(counts[fault] == 0, "{fault}: {run:#}");
+        }
+        ensure!(run["delivered"]["deliveries"].as_u64() > Some(0), "{run:#}");
+        ensure!(run["cpu_us"].as_f64() > Some(0.0), "{run:#}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn handshakes_are_resumed_and_idle_connections_are_small() -> Result<()> {
+    let (connections, handshakes) = if long() { ("10000", "5000") } else { ("500", "100") };
+    let arguments = ["--servers", "revoq", "--connections", connections, "--handshakes", handshakes];
+    for run in bench("connections", &arguments).await? {
+        ensure!(run["full_us"].as_f64() > run["resumed_us"].as_f64(), "{run:#}");
+        ensure!(run["resumed_us"].as_f64() > Some(0.0), "{run:#}");
+        let kib = run["idle_kib"].as_f64();
+        ensure!(kib > Some(0.0) && kib < Some(64.0), "{run:#}");
+    }
+    Ok(())
+}

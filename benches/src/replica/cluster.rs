@@ -104,6 +104,14 @@ impl Cluster {
         Ok(endpoint(&self.addresses[leader], &self.tls, Options::default())?.connect().await?)
     }
 
+    /// The certificate of the cluster authority, DER.
+    pub(crate) fn root(&mut self) -> Result<Vec<u8>> {
+        let bundle = Bundle::parse(&self.replica(0)?.bundle()?)?;
+        let mut roots =
+            revoq_proto::pem::decode_all("authority", revoq_proto::pem::CERTIFICATE, &bundle.authority)?;
+        roots.pop().context("the bundle has an authority")
+    }
+
     /// Of each replica that runs; zero for others.
     pub(crate) fn usage(&self) -> Result<Vec<Usage>> {
         let usage = |replica: &Option<Replica>| replica.as_ref().map_or(Ok(Usage::default()), Replica::usage);

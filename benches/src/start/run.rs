@@ -1,23 +1,19 @@
 //! One broker.
 
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use revoq_proto::v1;
 use revoq_proto::v1::credentials_client::CredentialsClient;
 use serde::Serialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tonic::transport::Channel;
 
 use super::Arguments;
+use crate::http::{metric, until_ready};
 use crate::node::{Job, Node};
 use crate::replica::{Cluster, fingerprint};
 use crate::statistics::Spread;
-
-const READY_WITHIN: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// What came of one broker.
 #[derive(Debug, Serialize)]
@@ -62,35 +58,6 @@ pub(crate) async fn run(cluster: &mut Cluster, arguments: &Arguments, n: usize) 
         memory_mib: memory as f64 / 1_048_576.0,
         commit_to_ack,
     })
-}
-
-async fn until_ready(http: SocketAddr) -> Result<()> {
-    let end = Instant::now() + READY_WITHIN;
-    while Instant::now() < end {
-        // Nobody listens before the process has come so far.
-        if let Ok(answer) = get(http, "/readyz").await
-            && answer.starts_with("HTTP/1.1 200")
-        {
-            return Ok(());
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    bail!("the broker is not ready within {READY_WITHIN:?}")
-}
-
-async fn get(http: SocketAddr, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(http).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer)
-}
-
-async fn metric(http: SocketAddr, name: &str) -> Result<f64> {
-    let text = get(http, "/metrics").await?;
-    let row = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| name.to_owned())?;
-    Ok(row.trim().parse()?)
 }
 
 /// Suspends and reactivates certificates that nobody else suspends, one after the other.

@@ -7,11 +7,13 @@ use revoq_session::Tick;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Both clocks, now.
+#[inline]
 pub(crate) fn now() -> Now {
     Now { boot: millis(clock_gettime(ClockId::Boottime)), wall: millis(clock_gettime(ClockId::Realtime)) }
 }
 
 /// For the protocol state machine.
+#[inline]
 pub(crate) fn tick(now: Now) -> Tick {
     Tick(now.boot)
 }
@@ -23,6 +25,7 @@ pub(crate) fn since_boot() -> Duration {
 }
 
 /// A clock before 1970 reads as zero: every certificate is then not yet valid, which is the safe side.
+#[inline]
 fn millis(time: Timespec) -> u64 {
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);

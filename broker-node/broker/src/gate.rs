@@ -92,21 +92,28 @@ impl Gate {
     }
 
     /// Why it is shut; `None` while it is open.
+    #[inline]
     pub(crate) fn shut_by(&self) -> Option<Shut> {
         let state = self.state.load(Ordering::SeqCst);
+        if state == 0 {
+            return None;
+        }
         Shut::ALL.into_iter().find(|why| *why as u8 == state)
     }
 
+    #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.state.load(Ordering::SeqCst) == 0
     }
 
     /// The connection's task wants to be woken by what happens from now on. Register first, look then.
+    #[inline]
     pub(crate) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }
 
     /// Wakes the connection's task.
+    #[inline]
     pub(crate) fn wake(&self) {
         self.waker.wake();
     }

@@ -127,6 +127,7 @@ impl Node {
     }
 
     /// May packets still be handled?
+    #[inline]
     pub(crate) fn is_lapsed(&self, now: Now) -> bool {
         self.freshness.permitted(now) == Permitted::Lapsed || self.removed.load(Ordering::SeqCst)
     }

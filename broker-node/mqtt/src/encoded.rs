@@ -18,7 +18,7 @@ pub struct EncodedPublish {
     version: Version,
     first: u8,
     /// All but the payload.
-    head: Bytes,
+    head: BytesMut,
     /// Where in `head` the packet identifier stands; `None` with QoS 0.
     packet_id_at: Option<usize>,
     topic: Topic,
@@ -63,7 +63,7 @@ impl EncodedPublish {
         let mut encoded = EncodedPublish {
             version,
             first: first_byte(dup, qos, retain),
-            head: Bytes::new(),
+            head: BytesMut::new(),
             packet_id_at: None,
             topic: publish.topic.clone(),
             expiry_s: publish.properties.expiry_s,
@@ -73,7 +73,7 @@ impl EncodedPublish {
         let mut head = BytesMut::with_capacity(16 + encoded.topic.len() + encoded.forwarded.bytes().len());
         let placeholder = (qos > QoS::AtMostOnce).then_some(PacketId::FIRST);
         encoded.packet_id_at = encoded.compose(placeholder, &Recipient::default(), &mut head)?;
-        encoded.head = head.freeze();
+        encoded.head = head;
         Ok(encoded)
     }
 
@@ -83,6 +83,7 @@ impl EncodedPublish {
     }
 
     /// Bytes of the whole packet as [`EncodedPublish::write`] writes it, to hold against the receiver's Maximum Packet Size.
+    #[inline]
     pub fn size(&self) -> usize {
         self.head.len() + self.payload.len()
     }
@@ -96,6 +97,7 @@ impl EncodedPublish {
     ///
     /// # Panics
     /// Unless `packet_id` is given exactly with QoS 1 and 2.
+    #[inline]
     pub fn write(&self, packet_id: Option<PacketId>, out: &mut BytesMut) {
         out.reserve(self.size());
         self.write_head(packet_id, out);
@@ -106,6 +108,7 @@ impl EncodedPublish {
     ///
     /// # Panics
     /// Unless `packet_id` is given exactly with QoS 1 and 2.
+    #[inline]
     pub fn write_head(&self, packet_id: Option<PacketId>, out: &mut BytesMut) {
         assert_eq!(
             packet_id.is_some(),

@@ -29,6 +29,7 @@ pub enum Peek {
 ///
 /// # Errors
 /// [`Fault::PacketType`], [`Fault::VariableByteInteger`], [`Fault::PacketTooLarge`].
+#[inline]
 pub fn peek(buf: &[u8], packet_size_max: u32) -> Result<Peek, DecodeError> {
     let Some((&first, rest)) = buf.split_first() else { return Ok(Peek::Need(2)) };
     PacketType::of(first).ok_or(Fault::PacketType)?;

@@ -12,6 +12,7 @@ impl PacketId {
     pub const FIRST: PacketId = PacketId(NonZeroU16::MIN);
 
     /// `None` for zero.
+    #[inline]
     pub const fn new(id: u16) -> Option<PacketId> {
         match NonZeroU16::new(id) {
             Some(id) => Some(PacketId(id)),
@@ -20,11 +21,13 @@ impl PacketId {
     }
 
     /// The number on the wire.
+    #[inline]
     pub const fn get(self) -> u16 {
         self.0.get()
     }
 
     /// The identifier after this one; 1 follows 65,535.
+    #[inline]
     pub const fn next(self) -> PacketId {
         match self.0.checked_add(1) {
             Some(id) => PacketId(id),
@@ -45,6 +48,7 @@ pub struct SubscriptionId(NonZeroU32);
 
 impl SubscriptionId {
     /// `None` for zero and for what a Variable Byte Integer can't hold.
+    #[inline]
     pub const fn new(id: u32) -> Option<SubscriptionId> {
         match NonZeroU32::new(id) {
             Some(id) if id.get() <= VARINT_MAX => Some(SubscriptionId(id)),
@@ -53,6 +57,7 @@ impl SubscriptionId {
     }
 
     /// The number on the wire.
+    #[inline]
     pub const fn get(self) -> u32 {
         self.0.get()
     }
@@ -64,6 +69,7 @@ pub struct TopicAlias(NonZeroU16);
 
 impl TopicAlias {
     /// `None` for zero.
+    #[inline]
     pub const fn new(alias: u16) -> Option<TopicAlias> {
         match NonZeroU16::new(alias) {
             Some(alias) => Some(TopicAlias(alias)),
@@ -72,6 +78,7 @@ impl TopicAlias {
     }
 
     /// The number on the wire.
+    #[inline]
     pub const fn get(self) -> u16 {
         self.0.get()
     }

@@ -20,6 +20,7 @@ macro_rules! string_type {
             }
 
             /// The UTF-8 bytes.
+            #[inline]
             pub fn as_bytes(&self) -> &[u8] {
                 &self.0
             }
@@ -30,11 +31,13 @@ macro_rules! string_type {
             }
 
             /// Length in bytes, at most 65,535.
+            #[inline]
             pub fn len(&self) -> usize {
                 self.0.len()
             }
 
             /// Whether there is no character at all.
+            #[inline]
             pub fn is_empty(&self) -> bool {
                 self.0.is_empty()
             }

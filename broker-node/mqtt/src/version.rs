@@ -32,6 +32,7 @@ impl Version {
     }
 
     /// Whether packets carry properties and reason codes.
+    #[inline]
     pub const fn is_v5(self) -> bool {
         matches!(self, Version::V5)
     }

@@ -37,16 +37,19 @@ struct Waiting {
 
 impl Acks {
     /// PUBLISH packets that wait for the router.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
 
     /// PUBLISH packets that count against Receive Maximum: without PUBACK, or without PUBCOMP (section 4.9).
+    #[inline]
     pub(crate) fn unfinished(&self) -> usize {
         self.received.len() + self.pubacks
     }
 
     /// Whether a QoS 2 message of that identifier is here already ([MQTT-4.3.3-10]).
+    #[inline]
     pub(crate) fn is_received(&self, packet_id: PacketId) -> bool {
         self.received.contains(&packet_id)
     }

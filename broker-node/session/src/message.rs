@@ -41,24 +41,28 @@ impl Message {
 
     /// The topic to which it was published.
     #[must_use]
+    #[inline]
     pub fn topic(&self) -> &Topic {
         &self.publish.topic
     }
 
     /// The application message.
     #[must_use]
+    #[inline]
     pub fn payload(&self) -> &Bytes {
         &self.publish.payload
     }
 
     /// The QoS with which it was published.
     #[must_use]
+    #[inline]
     pub fn qos(&self) -> QoS {
         self.publish.qos
     }
 
     /// The RETAIN flag with which it was published.
     #[must_use]
+    #[inline]
     pub fn retain(&self) -> bool {
         self.publish.retain
     }
@@ -77,6 +81,7 @@ impl Message {
 
     /// Bytes of topic, forwarded properties and payload.
     #[must_use]
+    #[inline]
     pub fn size(&self) -> usize {
         let publish = &self.publish;
         publish.topic.len() + publish.properties.forwarded.bytes().len() + publish.payload.len()
@@ -109,6 +114,7 @@ impl Message {
         Message::new(publish, now)
     }
 
+    #[inline]
     pub(crate) fn age(&self, now: Tick) -> Age {
         let Some(expiry_s) = self.publish.properties.expiry_s else { return Age::Fresh };
         let waited_ms = now.since(self.received);
@@ -123,6 +129,7 @@ impl Message {
     }
 
     /// `None` if no packet can hold it.
+    #[inline]
     pub(crate) fn encoded(
         &self,
         version: Version,
@@ -150,6 +157,7 @@ impl Message {
 }
 
 /// The place of an encoding: MQTT 3.1 and 3.1.1 have the same PUBLISH.
+#[inline]
 fn kind(version: Version, qos: QoS) -> usize {
     usize::from(version.is_v5()) * 3 + qos as usize
 }
@@ -254,16 +262,19 @@ impl Delivery {
 
     /// The message.
     #[must_use]
+    #[inline]
     pub fn message(&self) -> &Arc<Message> {
         &self.message
     }
 
     /// The QoS with which it is sent.
     #[must_use]
+    #[inline]
     pub fn qos(&self) -> QoS {
         self.qos
     }
 
+    #[inline]
     pub(crate) fn size(&self) -> usize {
         self.message.size()
     }

@@ -12,6 +12,7 @@ pub struct Tick(pub u64);
 impl Tick {
     /// Milliseconds from `earlier` to `self`; 0 if `earlier` is later.
     #[must_use]
+    #[inline]
     pub fn since(self, earlier: Tick) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -20,6 +21,7 @@ impl Tick {
 impl Add<u64> for Tick {
     type Output = Tick;
 
+    #[inline]
     fn add(self, ms: u64) -> Tick {
         Tick(self.0.saturating_add(ms))
     }

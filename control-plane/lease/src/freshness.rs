@@ -19,6 +19,7 @@ pub struct Now {
 impl Now {
     /// For verdicts.
     #[must_use]
+    #[inline]
     pub fn millis(self) -> Millis {
         Millis(self.wall)
     }
@@ -73,6 +74,7 @@ impl Freshness {
     }
 
     /// What is permitted at `now`.
+    #[inline]
     pub fn permitted(&self, now: Now) -> Permitted {
         let until_wall = self.until_wall.load(Ordering::Acquire);
         let until = self.until.load(Ordering::Acquire);

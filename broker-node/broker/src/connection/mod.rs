@@ -50,6 +50,8 @@ struct Connection {
 /// Fires at `at`, boot clock milliseconds.
 struct Timer {
     at: u64,
+    /// It wakes the connection's task, which has polled it.
+    is_armed: bool,
     sleep: Pin<Box<Sleep>>,
 }
 

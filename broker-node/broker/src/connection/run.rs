@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use revoq_session::{Counters, Delivery, Output};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::Instant;
 
 use super::{Attached, Connection, Event, Timer};
@@ -66,16 +67,22 @@ impl Connection {
                 return Poll::Ready(Event::Shut(why));
             }
             self.take_mail(now);
+            // What was not read, or not handled, goes on when what is written makes room.
+            let mut held = !self.session.wants_bytes();
             let read = self.poll_read(cx, now);
             if let Some(event) = self.drain_outputs(now) {
                 return Poll::Ready(event);
             }
             let fetched = self.take_retained(now);
+            held |= !self.session.wants_bytes();
             let written = self.poll_write(cx);
             let fired = self.poll_timer(cx, now);
             match (read, written) {
-                (Ok(false), Ok(false)) if !fired && !fetched => return Poll::Pending,
-                (Ok(_), Ok(_)) => {}
+                (Ok(read), Ok(written)) => {
+                    if !(read || fired || fetched || written || held && self.session.wants_bytes()) {
+                        return Poll::Pending;
+                    }
+                }
                 (Err(error), _) | (_, Err(error)) => {
                     tracing::debug!(%error, "connection lost");
                     self.session.handle_eof(clock::tick(now));
@@ -134,22 +141,27 @@ impl Connection {
         if !self.session.wants_bytes() {
             return Ok(false);
         }
-        let read = SCRATCH.with_borrow_mut(|scratch| {
-            let read = self.stream.poll_read(cx, scratch);
-            if let Poll::Ready(Ok(count @ 1..)) = read {
-                self.unread.extend_from_slice(&scratch[..count]);
-            }
-            read
-        });
-        match read {
+        match self.read_once(cx) {
             Poll::Pending => Ok(false),
             Poll::Ready(Err(error)) => Err(error),
             Poll::Ready(Ok(0)) => {
                 self.session.handle_eof(clock::tick(now));
                 Ok(true)
             }
-            Poll::Ready(Ok(_)) => Ok(true),
+            // Once more, so that the task is woken by what comes and needs no round to find that nothing has: mostly
+            // that takes no system call. An end or a fault is found again, after what came before it was handled.
+            Poll::Ready(Ok(_)) => Ok(self.read_once(cx).is_ready()),
         }
+    }
+
+    fn read_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let read = self.stream.poll_read(cx, scratch);
+            if let Poll::Ready(Ok(count @ 1..)) = read {
+                self.unread.extend_from_slice(&scratch[..count]);
+            }
+            read
+        })
     }
 
     /// Feeds what was read, and does what the session says, until neither has anything more.
@@ -210,8 +222,8 @@ impl Connection {
         None
     }
 
+    /// True if there is a reason for another round: all that can be written now is written here.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<Progress> {
-        let mut progress = false;
         loop {
             if self.unwritten.is_empty() {
                 self.unwritten = std::mem::take(self.session.write_buffer());
@@ -225,12 +237,12 @@ impl Connection {
                 return Ok(true);
             }
             match self.stream.poll_write(cx, &self.unwritten) {
-                Poll::Pending => return Ok(progress),
+                Poll::Pending => return Ok(false),
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => {
                     self.unwritten.advance(count);
-                    (self.is_midway, self.needs_flush, progress) = (true, true, true);
+                    (self.is_midway, self.needs_flush) = (true, true);
                 }
             }
         }
@@ -238,20 +250,30 @@ impl Connection {
         if (self.needs_flush || self.stream.owes()) && self.stream.poll_flush(cx)?.is_ready() {
             self.needs_flush = false;
         }
-        Ok(progress)
+        // Retained messages that had no room have it now.
+        let awaited = self.attached.as_ref().is_some_and(|attached| attached.subscriptions.awaits_retained());
+        Ok(awaited && self.session.wants_deliveries())
     }
 
     /// True if a moment came. The timer is moved only when it would fire too late: one that fires early is set anew.
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Now) -> Progress {
         let Some(due) = self.due(now) else { return false };
         let at = due.min(now.boot.saturating_add(TIMER_MAX));
+        let armed = |timer: &Timer| timer.is_armed && timer.at <= at && now.boot < timer.at;
+        if self.timer.as_ref().is_some_and(armed) {
+            return false;
+        }
         let until = Instant::now() + Duration::from_millis(at.saturating_sub(now.boot));
-        let timer =
-            self.timer.get_or_insert_with(|| Timer { at, sleep: Box::pin(tokio::time::sleep_until(until)) });
+        let timer = self.timer.get_or_insert_with(|| {
+            let sleep = Box::pin(tokio::time::sleep_until(until));
+            Timer { at, is_armed: false, sleep }
+        });
         if at < timer.at {
             timer.at = at;
             timer.sleep.as_mut().reset(until);
         }
+        // Without budget a poll does nothing but wake the task again.
+        timer.is_armed = has_budget_remaining();
         if Pin::new(&mut timer.sleep).poll(cx).is_pending() {
             return false;
         }

@@ -97,6 +97,7 @@ impl Entry {
     }
 
     /// When the certificate ends the session by itself.
+    #[inline]
     pub(crate) fn not_after(&self) -> Option<Millis> {
         match &self.principal.credential {
             Credential::Certificate { not_after, .. } => Some(*not_after),

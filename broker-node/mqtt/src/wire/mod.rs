@@ -12,6 +12,7 @@ pub(crate) const VARINT_MAX: u32 = 268_435_455;
 /// A Variable Byte Integer at the start of `bytes`: its value and its length in bytes.
 ///
 /// `Ok(None)` when it is cut off, `Err(())` when a fourth byte asks for a fifth.
+#[inline]
 pub(crate) fn parse_varint(bytes: &[u8]) -> Result<Option<(u32, usize)>, ()> {
     let mut value = 0;
     for (index, &byte) in bytes.iter().take(4).enumerate() {

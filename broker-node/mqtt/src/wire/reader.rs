@@ -27,10 +27,12 @@ impl<'a> Reader<'a> {
         self.frame
     }
 
+    #[inline]
     pub(crate) fn remaining(&self) -> usize {
         self.end - self.at
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.at == self.end
     }
@@ -41,16 +43,19 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `len` bytes as a reader of their own.
+    #[inline]
     pub(crate) fn split(&mut self, len: usize) -> Result<Reader<'a>, Fault> {
         let range = self.advance(len)?;
         Ok(Reader { frame: self.frame, at: range.start, end: range.end })
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8, Fault> {
         let range = self.advance(1)?;
         Ok(self.frame[range.start])
     }
 
+    #[inline]
     pub(crate) fn u16(&mut self) -> Result<u16, Fault> {
         let range = self.advance(2)?;
         Ok(u16::from_be_bytes([self.frame[range.start], self.frame[range.start + 1]]))
@@ -74,28 +79,33 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn packet_id(&mut self) -> Result<PacketId, Fault> {
         PacketId::new(self.u16()?).ok_or(Fault::PacketId)
     }
 
     /// Binary Data (1.5.6).
+    #[inline]
     pub(crate) fn binary(&mut self) -> Result<Bytes, Fault> {
         let range = self.prefixed()?;
         Ok(self.frame.slice(range))
     }
 
     /// A string type, checked.
+    #[inline]
     pub(crate) fn string<T: TryFrom<Bytes, Error = Fault>>(&mut self) -> Result<T, Fault> {
         T::try_from(self.binary()?)
     }
 
     /// The contents of a length-prefixed field, not shared.
+    #[inline]
     pub(crate) fn raw(&mut self) -> Result<&'a [u8], Fault> {
         let range = self.prefixed()?;
         Ok(&self.frame[range])
     }
 
     /// All that is left.
+    #[inline]
     pub(crate) fn rest(&mut self) -> Bytes {
         let rest = self.frame.slice(self.at..self.end);
         self.at = self.end;

@@ -89,6 +89,7 @@ impl Outbound {
         (std::mem::take(&mut self.window), std::mem::take(&mut self.queue))
     }
 
+    #[inline]
     pub(crate) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
@@ -114,16 +115,19 @@ impl Outbound {
         self.counters.filters_refused += 1;
     }
 
+    #[inline]
     pub(crate) fn take_counters(&mut self) -> Counters {
         std::mem::take(&mut self.counters)
     }
 
     /// Whether the client leaves few enough answers unread to be given more.
+    #[inline]
     pub(crate) fn has_room_for_answers(&self, config: &Config) -> bool {
         self.buffer.is_empty() || self.answer_bytes < config.write_bytes_high
     }
 
     /// Nothing waits, and there is room for more.
+    #[inline]
     pub(crate) fn is_flowing(&self, config: &Config) -> bool {
         self.queue.len() == 0 && self.window.is_resent() && self.buffer.len() < config.write_bytes_high
     }
@@ -148,6 +152,7 @@ impl Outbound {
     }
 
     /// Writes a message if nothing is in its way, else queues it.
+    #[inline]
     pub(crate) fn deliver(&mut self, now: Tick, delivery: &Delivery, config: &Config) -> Result<(), Error> {
         let waits = self.buffer.len() >= config.write_bytes_high
             || self.queue.holds(delivery.qos)
@@ -167,6 +172,7 @@ impl Outbound {
     }
 
     /// Moves what an earlier connection sent, and then queued messages, into the buffer while there is room.
+    #[inline]
     pub(crate) fn fill(&mut self, now: Tick, config: &Config) {
         while self.buffer.len() < config.write_bytes_high {
             if let Some((packet_id, delivery)) = self.window.resend() {
@@ -290,6 +296,7 @@ impl Outbound {
     }
 
     /// False when the packet is larger than the client takes; it may be in the buffer then.
+    #[inline]
     fn append(
         &mut self,
         encoded: &EncodedPublish,
@@ -309,6 +316,7 @@ impl Outbound {
     }
 }
 
+#[inline]
 fn exceeds(size: usize, maximum: u32) -> bool {
     u32::try_from(size).map_or(true, |size| size > maximum)
 }

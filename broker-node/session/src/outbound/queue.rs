@@ -39,6 +39,7 @@ pub(crate) enum Offered {
 }
 
 impl Queue {
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.at_most_once.len() + self.at_least_once.len()
     }
@@ -72,6 +73,7 @@ impl Queue {
     }
 
     /// Whether a message of this QoS would have to wait for older ones.
+    #[inline]
     pub(crate) fn holds(&self, qos: QoS) -> bool {
         match qos {
             QoS::AtMostOnce => !self.at_most_once.is_empty(),

@@ -72,11 +72,13 @@ impl Window {
     }
 
     /// Packets that this connection sent and that are not acknowledged.
+    #[inline]
     pub(crate) fn in_flight(&self) -> usize {
         self.slots.len() - self.free.len() - self.unsent.len()
     }
 
     /// Whether a message may be sent that was not sent before.
+    #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.is_resent() && self.has_quota()
     }
@@ -86,6 +88,7 @@ impl Window {
     }
 
     /// A fresh identifier for a packet that waits for `awaited`; `None` while the window is shut.
+    #[inline]
     pub(crate) fn send(&mut self, awaited: Awaited) -> Option<PacketId> {
         if !self.is_open() {
             return None;
@@ -127,6 +130,7 @@ impl Window {
     }
 
     /// What is awaited for `packet_id`.
+    #[inline]
     pub(crate) fn awaited(&self, packet_id: PacketId) -> Option<Awaited> {
         self.slots.get(slot(packet_id)).copied().flatten()
     }
@@ -147,6 +151,7 @@ impl Window {
     }
 
     /// Ends the flight of `packet_id`; false when nothing of that identifier waits for `awaited`.
+    #[inline]
     pub(crate) fn acknowledge(&mut self, packet_id: PacketId, awaited: Awaited) -> bool {
         let slot_of = slot(packet_id);
         match self.slots.get_mut(slot_of) {

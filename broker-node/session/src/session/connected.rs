@@ -76,18 +76,21 @@ impl Connected {
 
     /// Whether no packet can be taken before the driver answers. An MQTT 5.0 client is told its Receive Maximum
     /// and ends its session by passing it, so only older ones are held back.
+    #[inline]
     pub(super) fn awaits_driver(&self, config: &Config) -> bool {
         let published = self.acks.len() >= usize::from(config.receive_max) && !self.version.is_v5();
         published || self.requests.len() >= config.requests_max
     }
 
     /// Part of a packet shows life too, or a long packet on a slow link would end a short keep-alive.
+    #[inline]
     pub(super) fn note_arrival(&mut self, now: Tick, buffered: usize) {
         if buffered > self.unread {
             self.heard = now;
         }
     }
 
+    #[inline]
     pub(super) fn keepalive_deadline(&self) -> Option<Tick> {
         (self.keepalive_ms > 0).then(|| self.heard + self.keepalive_ms)
     }

@@ -148,6 +148,7 @@ impl Session {
     }
 
     /// A message for this client: it is written, queued or, by the limits of [`Config`], dropped.
+    #[inline]
     pub fn handle_delivery(&mut self, now: Tick, delivery: &Delivery) {
         self.connected(now, |_, core| core.outbound.deliver(now, delivery, &core.config));
     }
@@ -200,6 +201,7 @@ impl Session {
     }
 
     /// What the driver is to do next.
+    #[inline]
     pub fn poll_output(&mut self) -> Option<Output> {
         let output = self.core.outputs.pop_front();
         if output.is_none() {
@@ -210,6 +212,7 @@ impl Session {
 
     /// When [`handle_timeout`](Session::handle_timeout) is due, if ever.
     #[must_use]
+    #[inline]
     pub fn next_timeout(&self) -> Option<Tick> {
         match &self.state {
             State::AwaitingConnect { since } => Some(*since + self.core.config.connect_timeout_ms),
@@ -222,6 +225,7 @@ impl Session {
     }
 
     /// Bytes for the client; queued messages move up first. See the contract for how to take them.
+    #[inline]
     pub fn write_buffer(&mut self) -> &mut BytesMut {
         if let State::Connected(_) = self.state {
             self.core.outbound.fill(self.core.now, &self.core.config);
@@ -232,6 +236,7 @@ impl Session {
     /// Whether the client's next bytes can be used now: not while an answer is owed to the session that must come
     /// first, not while the client leaves too many answers unread or publishes faster than it may, and not after the end.
     #[must_use]
+    #[inline]
     pub fn wants_bytes(&self) -> bool {
         match &self.state {
             State::AwaitingConnect { .. } => true,
@@ -247,6 +252,7 @@ impl Session {
     /// Whether a delivery would be written at once, or nearly so: what can wait outside, as retained messages can, should
     /// come no sooner.
     #[must_use]
+    #[inline]
     pub fn wants_deliveries(&self) -> bool {
         matches!(self.state, State::Connected(_)) && self.core.outbound.is_flowing(&self.core.config)
     }
@@ -286,10 +292,12 @@ impl Session {
     }
 
     /// What the client did not get since the last call.
+    #[inline]
     pub fn take_counters(&mut self) -> Counters {
         self.core.outbound.take_counters()
     }
 
+    #[inline]
     fn connected(&mut self, now: Tick, step: impl FnOnce(&mut Connected, &mut Core) -> Result<(), Error>) {
         self.core.advance(now);
         if let State::Connected(connected) = &mut self.state
@@ -350,6 +358,7 @@ impl Session {
 
 impl Core {
     /// Time never goes back, whatever the caller says.
+    #[inline]
     fn advance(&mut self, now: Tick) {
         self.now = self.now.max(now);
     }

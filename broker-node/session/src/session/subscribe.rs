@@ -40,6 +40,7 @@ enum Verdict {
 }
 
 impl Requests {
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }

@@ -138,3 +138,14 @@ fn whether_certificates_are_asked_for_is_read_live() {
         assert_eq!(server, Error::NoCertificatesPresented);
     }
 }
+
+#[test]
+fn aes_128_is_chosen_though_clients_put_aes_256_first() {
+    let side = Side::new(view([setting("client_certificate", "optional")]));
+    for version in VERSIONS {
+        let connection = connect(&side, &client(None, version)).expect("it is accepted");
+        let suite = connection.negotiated_cipher_suite().expect("the handshake is over").suite();
+        let name = suite.as_str().expect("it has a name");
+        assert!(name.ends_with("AES_128_GCM_SHA256"), "{name}");
+    }
+}

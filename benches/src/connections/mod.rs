@@ -1,0 +1,167 @@
+//! `revoq-bench connections`: what a handshake costs a broker node and other servers, and what an idle connection holds.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use serde::Serialize;
+
+use crate::load::{Handshakes, Idle, Load};
+use crate::machine::Machine;
+use crate::servers::{Kind, Server, Servers, Transport};
+use crate::statistics::Median;
+
+/// Memory is read when nothing has happened for so long.
+const SETTLE: Duration = Duration::from_millis(1_500);
+
+/// How many, how often.
+#[derive(Args, Clone, Debug, Serialize)]
+pub(crate) struct Arguments {
+    /// Servers, in the order in which they take turns.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Kind::Revoq, Kind::Mosquitto, Kind::Rumqttd])]
+    servers: Vec<Kind>,
+    /// Connections that stay and say nothing. 0: this is left out.
+    #[arg(long, default_value_t = 10_000)]
+    connections: usize,
+    /// Handshakes of each kind, each with its CONNECT. 0: this is left out.
+    #[arg(long, default_value_t = 2_000)]
+    handshakes: usize,
+    /// Handshakes at a time.
+    #[arg(long, default_value_t = 4)]
+    threads: usize,
+    /// Rounds of handshakes. Idle connections are opened in the last.
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+}
+
+/// The line of JSON.
+#[derive(Serialize)]
+struct Line<'a> {
+    bench: &'static str,
+    machine: &'a Machine,
+    parameters: &'a Arguments,
+    servers: Vec<(Kind, &'a str)>,
+    runs: &'a [Measured],
+}
+
+/// What one server was seen to need in one round.
+#[derive(Debug, Serialize)]
+struct Measured {
+    server: Kind,
+    round: usize,
+    /// Microseconds of the server for each full handshake, with TCP, CONNECT and the end of it.
+    full_us: Option<f64>,
+    /// The same of resumed ones; absent where the server does not resume.
+    resumed_us: Option<f64>,
+    full_per_s: Option<f64>,
+    /// KiB, resident and private, for each connection.
+    idle_kib: Option<f64>,
+}
+
+/// Measures every server in turn, prints a table and a line of JSON.
+pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
+    ensure!(arguments.runs > 0, "--runs: 0 is none");
+    ensure!(arguments.threads > 0, "--threads: 0 is none");
+    raise_descriptors(arguments.connections)?;
+    let machine = Machine::read();
+    println!("{machine}");
+    println!(
+        "TLS 1.3 mutual, P-256, X25519, MQTT 3.1.1; {} handshakes of each kind, {} at a time; {} idle connections; {} run(s)",
+        arguments.handshakes, arguments.threads, arguments.connections, arguments.runs
+    );
+    let servers = Box::pin(Servers::start(&arguments.servers)).await?;
+    servers.print();
+    let mut runs = Vec::new();
+    for round in 0..arguments.runs {
+        for server in &servers.running {
+            match measure(arguments, server, round).await {
+                Ok(measured) => runs.push(measured),
+                // Of a rival it is a result too; the others go on.
+                Err(error) if server.kind != Kind::Revoq => println!("{}: {error:#}", server.kind),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    print(&servers, &runs);
+    let line = Line {
+        bench: "connections",
+        machine: &machine,
+        parameters: arguments,
+        servers: servers.running.iter().map(|server| (server.kind, server.version.as_str())).collect(),
+        runs: &runs,
+    };
+    println!("{}", serde_json::to_string(&line)?);
+    servers.stop().await
+}
+
+async fn measure(arguments: &Arguments, server: &Server, round: usize) -> Result<Measured> {
+    let (mut full, mut resumed, mut full_per_s) = (None, None, None);
+    if arguments.handshakes > 0 {
+        let job = |resume| Handshakes {
+            target: server.target(Transport::Tls),
+            name: format!("shake-{round}-{resume}"),
+            resume,
+            count: arguments.handshakes,
+            threads: arguments.threads,
+        };
+        let shaken = Load::handshakes(job(false)).await?;
+        ensure!(shaken.resumed == 0, "{} were resumed", shaken.resumed);
+        full = Some(shaken.server_cpu_us / shaken.count as f64);
+        full_per_s = Some(shaken.count as f64 / shaken.seconds);
+        let shaken = Load::handshakes(job(true)).await?;
+        // Now and then a thread finds no ticket left.
+        let most = shaken.resumed * 10 >= shaken.count * 9;
+        resumed = most.then_some(shaken.server_cpu_us / shaken.count as f64);
+    }
+    let last = round + 1 == arguments.runs && arguments.connections > 0;
+    let idle_kib = if last { Some(idle(arguments, server).await?) } else { None };
+    Ok(Measured { server: server.kind, round, full_us: full, resumed_us: resumed, full_per_s, idle_kib })
+}
+
+async fn idle(arguments: &Arguments, server: &Server) -> Result<f64> {
+    tokio::time::sleep(SETTLE).await;
+    let before = server.memory_kib()?;
+    let job = Idle {
+        target: server.target(Transport::Tls),
+        name: "idle".to_owned(),
+        count: arguments.connections,
+        threads: arguments.threads,
+    };
+    let load = Load::idle(job).await?;
+    tokio::time::sleep(SETTLE).await;
+    let kib = (server.memory_kib()? - before) / arguments.connections as f64;
+    load.stop().await?;
+    Ok(kib)
+}
+
+/// Servers inherit this.
+fn raise_descriptors(connections: usize) -> Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    let needed = connections as u64 + 500;
+    ensure!(
+        maximum.is_none_or(|maximum| maximum >= needed),
+        "--connections: {connections} need {needed} file descriptors, and ulimit -Hn is {maximum:?}"
+    );
+    Ok(())
+}
+
+fn print(servers: &Servers, runs: &[Measured]) {
+    println!("medians of the runs [lowest – highest]");
+    for server in &servers.running {
+        println!("{}", server.kind);
+        let row = |name: &str, figure: fn(&Measured) -> Option<f64>| {
+            let of_this = runs.iter().filter(|run| run.server == server.kind);
+            let figures: Vec<f64> = of_this.filter_map(figure).collect();
+            match figures[..] {
+                [] => println!("  {name:<58} not measured"),
+                _ => println!("  {name:<58} {}", Median::of(figures)),
+            }
+        };
+        row("CPU of a full handshake with CONNECT, µs", |run| run.full_us);
+        row("CPU of a resumed handshake with CONNECT, µs", |run| run.resumed_us);
+        row("full handshakes in a second", |run| run.full_per_s);
+        row("memory of an idle connection, KiB", |run| run.idle_kib);
+    }
+}
