@@ -15,7 +15,7 @@ use revoq_mqtt::{
 };
 
 use crate::outbound::Outbound;
-use crate::{Admission, Cause, Config, Counters, Delivery, Error, Output, PublishToken, Tick};
+use crate::{Admission, Cause, CloseReason, Config, Counters, Delivery, Error, Output, PublishToken, Tick};
 use connected::Connected;
 
 /// Outputs that a call of `handle_bytes` leaves for the driver at most: the contract makes it call again.
@@ -129,6 +129,12 @@ impl Session {
     /// subscriber.
     pub fn handle_published(&mut self, now: Tick, token: PublishToken, matched: bool) {
         let reason = if matched { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers };
+        // What came before the last packet of the connection is carried out after its end. The client is not told any more; it
+        // sends the message again, and then that is not published a second time.
+        if let Some(Output::Closed(CloseReason { session: Some(session), .. })) = self.core.outputs.back_mut()
+        {
+            return session.acks.answer(token, reason);
+        }
         self.connected(now, |connected, core| connected.published(core, token, reason));
     }
 
@@ -196,9 +202,11 @@ impl Session {
 
     /// What the driver is to do next.
     pub fn poll_output(&mut self) -> Option<Output> {
-        let output = self.core.outputs.pop_front();
-        if output.is_none() {
-            self.core.outputs.shrink_to(OUTPUTS_KEPT);
+        let mut output = self.core.outputs.pop_front();
+        match &mut output {
+            Some(Output::Closed(CloseReason { session: Some(session), .. })) => session.settle(),
+            Some(_) => {}
+            None => self.core.outputs.shrink_to(OUTPUTS_KEPT),
         }
         output
     }
