@@ -81,6 +81,8 @@ impl Device {
 pub struct BrokerAddresses {
     /// MQTT over TLS.
     pub tls: SocketAddr,
+    /// MQTT over TCP, if it listens there.
+    pub tcp: Option<SocketAddr>,
     /// Health and metrics.
     pub http: SocketAddr,
 }
@@ -254,6 +256,11 @@ impl Access {
     /// The TLS address of broker `n`.
     pub fn broker(&self, n: usize) -> SocketAddr {
         self.brokers[n].tls
+    }
+
+    /// The TCP address of broker `n`, which must listen there.
+    pub fn broker_tcp(&self, n: usize) -> SocketAddr {
+        self.brokers[n].tcp.expect("the test asked for a plain listener")
     }
 
     /// Whether broker `n` says that it is ready, and what it says.

@@ -21,6 +21,7 @@ use crate::wait::until;
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 const GRPC: u16 = 9440;
 const MQTT: u16 = 8883;
+const MQTT_TCP: u16 = 1883;
 const HTTP: u16 = 7480;
 const TOKEN_TTL_MS: u64 = 24 * 60 * 60 * 1_000;
 
@@ -37,6 +38,8 @@ pub struct Plan {
     pub replica_environment: Vec<(&'static str, &'static str)>,
     /// Variables of every broker.
     pub broker_environment: Vec<(&'static str, &'static str)>,
+    /// Whether brokers serve MQTT over TCP as well.
+    pub tcp: bool,
 }
 
 impl Default for Plan {
@@ -48,6 +51,7 @@ impl Default for Plan {
             settings: vec![("lease", "1s"), ("stale_grace", "1s")],
             replica_environment: Vec::new(),
             broker_environment: Vec::new(),
+            tcp: false,
         }
     }
 }
@@ -62,6 +66,7 @@ struct Replica {
 struct Broker {
     daemon: Daemon,
     tls: Listener,
+    tcp: Option<Listener>,
     http: Listener,
 }
 
@@ -321,8 +326,10 @@ impl Broker {
         daemon.flag("--tls-listen", tls.listen.to_string());
         daemon.flag("--http-listen", http.listen.to_string());
         daemon.flag("--tls-names", "localhost");
+        let tcp = if plan.tcp { Some(hosts.listener(host, MQTT_TCP).await?) } else { None };
+        tcp.iter().for_each(|tcp| daemon.flag("--tcp-listen", tcp.listen.to_string()));
         plan.broker_environment.iter().for_each(|(name, value)| daemon.variable(name, value));
-        Ok(Broker { daemon, tls, http })
+        Ok(Broker { daemon, tls, tcp, http })
     }
 }
 
@@ -338,7 +345,11 @@ async fn found(replicas: &[Replica], brokers: &[Broker], folder: &Path) -> Resul
     bundle.endpoints = replicas.iter().map(|replica| replica.grpc.reached.to_string()).collect();
     let path = folder.join("administrator.toml");
     std::fs::write(&path, bundle.to_toml())?;
-    let addresses = |broker: &Broker| BrokerAddresses { tls: broker.tls.reached, http: broker.http.reached };
+    let addresses = |broker: &Broker| BrokerAddresses {
+        tls: broker.tls.reached,
+        tcp: broker.tcp.map(|tcp| tcp.reached),
+        http: broker.http.reached,
+    };
     let grpc = replicas.iter().map(|replica| replica.grpc.reached).collect();
     Access::new(path, grpc, brokers.iter().map(addresses).collect(), folder)
 }
