@@ -69,6 +69,16 @@ impl Daemon {
         }
     }
 
+    /// Its resident memory in KiB.
+    pub async fn resident_kib(&self) -> Result<u64> {
+        let pid =
+            self.running.lock().await.as_ref().and_then(Child::id).with_context(|| self.not_running())?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        kib.with_context(|| format!("no VmRSS of {}", self.host))
+    }
+
     /// Ends it at once: SIGKILL. Returns when it is gone.
     pub async fn kill(&self) -> Result<()> {
         let mut child = self.running.lock().await.take().with_context(|| self.not_running())?;

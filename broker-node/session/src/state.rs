@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use revoq_mqtt::{PacketId, QoS, TopicFilter};
+use revoq_mqtt::{QoS, TopicFilter};
 
+use crate::acks::Acks;
 use crate::outbound::{Offered, Queue, Window};
 use crate::{Config, Delivery, Tick};
 
@@ -15,8 +16,9 @@ use crate::{Config, Delivery, Tick};
 pub struct SessionState {
     pub(crate) expiry_s: u32,
     pub(crate) subscriptions: BTreeSet<TopicFilter>,
-    /// QoS 2 messages that the router has and for which PUBREL did not come.
-    pub(crate) received: BTreeSet<PacketId>,
+    /// QoS 2 messages for which PUBREL did not come. Of those that the router has not, it may still get some, up to the
+    /// moment at which the state is handed out.
+    pub(crate) acks: Acks,
     /// QoS 1 and 2 messages that were sent and are not acknowledged.
     pub(crate) window: Window,
     /// QoS 1 and 2 messages that are to be sent.
@@ -39,6 +41,11 @@ impl SessionState {
     /// When the session ends: messages of shared subscriptions that other members are to get.
     pub fn into_transferable(self) -> impl Iterator<Item = Delivery> {
         self.window.into_transferable().chain(self.queue.into_transferable())
+    }
+
+    /// From now on nothing reaches the router: what it has not, the client sends again.
+    pub(crate) fn settle(&mut self) {
+        self.acks = Acks::resume(std::mem::take(&mut self.acks).into_received());
     }
 
     /// A message for the client while it is away. False: it is not kept, because it is of QoS 0 or because the queue is

@@ -136,7 +136,7 @@ impl Side {
         let draw = Draw { publisher: u64::from(publisher), random: u64::from(publisher) << 56 };
         let mut taken: BTreeSet<TopicFilter> = BTreeSet::new();
         let members = &self.naive.members;
-        let groups = self.shared.offer(topic, draw, |target, filter| {
+        let groups = self.shared.offer(topic, draw, |target, filter, _| {
             assert!(members.get(filter).is_some_and(|members| members.contains(&target)), "{filter}");
             target >= 5 && taken.insert(filter.clone())
         });

@@ -25,8 +25,10 @@ impl Connection {
             Event::Shut(why) => self.cut(why),
             Event::Connect(_) => None,
         };
-        if let Some(CloseReason { cause: Cause::Failed(fault), .. }) = &reason {
-            self.node.metrics.faults(fault.reason_code()).inc();
+        match reason.as_ref().map(|reason| &reason.cause) {
+            Some(Cause::Failed(fault)) => _ = self.node.metrics.faults(fault.reason_code()).inc(),
+            Some(Cause::Refused(_)) => _ = self.node.metrics.refused.inc(),
+            Some(Cause::Disconnected(_) | Cause::ConnectionLost | Cause::Cut(_)) | None => {}
         }
         self.detach(reason, why);
         let deadline = self.node.view.load().settings().cut_deadline;

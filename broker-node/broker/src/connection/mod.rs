@@ -126,7 +126,6 @@ impl Connection {
                 Admission::Accept(accept)
             }
             Err(refused) => {
-                self.node.metrics.refused.inc();
                 tracing::debug!(address = %arrival.address, ?refused, "refused");
                 refused.into()
             }

@@ -113,10 +113,18 @@ impl Connection {
 
     fn take_mail(&mut self, now: Now) {
         let Some(attached) = &self.attached else { return };
+        // After the end it stays where it is: the session that is kept takes it from there.
+        if self.session.is_closed() {
+            return;
+        }
         DELIVERIES.with_borrow_mut(|deliveries| {
             attached.registered.entry().mailbox.take(deliveries);
             for delivery in deliveries.drain(..) {
                 self.session.handle_delivery(clock::tick(now), &delivery);
+                if self.session.is_closed() {
+                    // Its queue is full: neither this nor what follows has a place.
+                    self.node.metrics.dropped.inc();
+                }
             }
         });
     }

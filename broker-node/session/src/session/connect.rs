@@ -11,7 +11,6 @@ use revoq_mqtt::{
 
 use super::Core;
 use super::connected::Connected;
-use crate::acks::Acks;
 use crate::{Accept, Admission, Cause, Config, ConnectRequest, Error, Message, Output, SessionState};
 
 /// A client whose CONNECT is well-formed and on which the driver is to decide.
@@ -241,7 +240,7 @@ impl Candidate {
             is_to_last: self.session_expiry.asked_s > 0,
             will: self.will,
             will_delay_s: self.will_delay_s,
-            acks: Acks::resume(state.received),
+            acks: state.acks,
             subscriptions: state.subscriptions,
             ..Connected::new(self.version, assigned.unwrap_or(self.client_id), core.now)
         }

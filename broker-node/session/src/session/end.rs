@@ -34,8 +34,8 @@ impl Connected {
     pub(super) fn into_state(self, core: &mut Core) -> Box<SessionState> {
         let (window, queue) = core.outbound.take();
         let expiry_s = self.session_expiry_s;
-        let (subscriptions, received) = (self.subscriptions, self.acks.into_received());
-        Box::new(SessionState { expiry_s, subscriptions, received, window, queue })
+        let (subscriptions, acks) = (self.subscriptions, self.acks);
+        Box::new(SessionState { expiry_s, subscriptions, acks, window, queue })
     }
 
     /// A server speaks last only when the client did not ([MQTT-3.14.4-1], 4.13.1).

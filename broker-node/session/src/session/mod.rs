@@ -15,7 +15,7 @@ use revoq_mqtt::{
 };
 
 use crate::outbound::Outbound;
-use crate::{Admission, Cause, Config, Counters, Delivery, Error, Output, PublishToken, Tick};
+use crate::{Admission, Cause, CloseReason, Config, Counters, Delivery, Error, Output, PublishToken, Tick};
 use connected::Connected;
 
 /// Outputs that a call of `handle_bytes` leaves for the driver at most: the contract makes it call again.
@@ -98,7 +98,8 @@ impl Session {
         }
         while self.wants_bytes() && self.core.outputs.len() < OUTPUTS_MAX {
             // PINGRESP tells the client that what it sent before has been handled.
-            let is_ping = buf.first().is_some_and(|&first| PacketType::of(first) == Some(PacketType::PingReq));
+            let is_ping =
+                buf.first().is_some_and(|&first| PacketType::of(first) == Some(PacketType::PingReq));
             if is_ping && !self.core.outputs.is_empty() {
                 break;
             }
@@ -134,6 +135,12 @@ impl Session {
     /// subscriber.
     pub fn handle_published(&mut self, now: Tick, token: PublishToken, matched: bool) {
         let reason = if matched { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers };
+        // What came before the last packet of the connection is carried out after its end. The client is not told any more; it
+        // sends the message again, and then that is not published a second time.
+        if let Some(Output::Closed(CloseReason { session: Some(session), .. })) = self.core.outputs.back_mut()
+        {
+            return session.acks.answer(token, reason);
+        }
         self.connected(now, |connected, core| connected.published(core, token, reason));
     }
 
@@ -203,9 +210,11 @@ impl Session {
     /// What the driver is to do next.
     #[inline]
     pub fn poll_output(&mut self) -> Option<Output> {
-        let output = self.core.outputs.pop_front();
-        if output.is_none() {
-            self.core.outputs.shrink_to(OUTPUTS_KEPT);
+        let mut output = self.core.outputs.pop_front();
+        match &mut output {
+            Some(Output::Closed(CloseReason { session: Some(session), .. })) => session.settle(),
+            Some(_) => {}
+            None => self.core.outputs.shrink_to(OUTPUTS_KEPT),
         }
         output
     }

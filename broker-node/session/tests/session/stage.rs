@@ -22,6 +22,8 @@ pub(crate) struct Stage {
     told: Vec<String>,
     /// The client doesn't read: what is written stays where it is.
     stalled: bool,
+    /// The router has each message at once.
+    prompt: bool,
     config: Arc<Config>,
     /// Of a client that is away.
     away: Option<Box<SessionState>>,
@@ -38,6 +40,7 @@ impl Stage {
             tokens: Vec::new(),
             told: Vec::new(),
             stalled: false,
+            prompt: false,
             config,
             away: None,
         }
@@ -117,6 +120,7 @@ impl Stage {
             }
             "stall" => self.stalled = true,
             "read" => self.stalled = false,
+            "prompt" => self.prompt = true,
             other => panic!("{other}: no such step"),
         }
     }
@@ -152,6 +156,9 @@ impl Stage {
                 quiet = false;
                 if let Output::Publish { token: Some(token), .. } = &output {
                     self.tokens.push(*token);
+                    if self.prompt {
+                        self.session.handle_published(self.now, *token, true);
+                    }
                 }
                 self.told.push(show::output(&output));
                 if let Output::Closed(reason) = output {

@@ -246,3 +246,32 @@ async fn what_a_member_of_a_group_did_not_acknowledge_goes_to_another_when_its_s
     bench.tcp("two").await;
     assert_eq!(publish(&mut three).await.2, b"a");
 }
+
+/// What comes between the last read or write and the end of the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_at_the_moment_at_which_a_connection_breaks() {
+    const MESSAGES: u8 = 150;
+    let bench = bench();
+    let mut two = bench.tcp("two").await;
+    for round in 0..40 {
+        let (mut one, _) = bench.tcp_with("one", Connect { clean_start: true, ..LASTING }).await;
+        one.subscribe("t").await;
+        one.stream.set_zero_linger().expect("a reset");
+        let flood = async {
+            for number in 0..MESSAGES {
+                two.publish("t", &[number]).await;
+                assert_eq!(two.receive().await, Some((0x40, vec![0, 9])));
+            }
+        };
+        let leave = async {
+            tokio::time::sleep(std::time::Duration::from_micros(200 * round)).await;
+            drop(one);
+        };
+        tokio::join!(flood, leave);
+        let (mut one, present) = bench.tcp_with("one", LASTING).await;
+        assert!(present);
+        for number in 0..MESSAGES {
+            assert_eq!(publish(&mut one).await.2, [number], "round {round}");
+        }
+    }
+}
