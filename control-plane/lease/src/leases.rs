@@ -178,9 +178,9 @@ impl Leases {
         }
     }
 
-    /// Forgets nodes without a row that cannot be serving any more. Where no grace bounds them, their removal was the
-    /// administrator's word that they are gone. [`rows`](Leases::rows) and acks do it as well.
-    pub fn forget_removed(&mut self, now: Moment) {
+    /// Nodes without a row that cannot be serving any more. Where no grace bounds them, their removal was the
+    /// administrator's word that they are gone.
+    fn forget_removed(&mut self, now: Moment) {
         let longest = match self.terms.grace(now, 0) {
             StaleGrace::Bounded(grace) => with_margin(self.terms.lease_max(now) + grace),
             StaleGrace::Never => with_margin(self.terms.lease_max(now)),

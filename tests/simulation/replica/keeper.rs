@@ -343,10 +343,7 @@ impl Replica {
             let settling = self.keeper.settling.remove(place);
             self.leases(engine.now).led(settling.proof);
             let now = self.moment(engine.now);
-            match self.keeper.leases.settled() {
-                true => self.keeper.leases.forget_removed(now),
-                false => self.keeper.read_rows(&self.machine, now),
-            }
+            self.keeper.read_rows(&self.machine, now);
             if self.keeper.leases.covers(settling.revision) {
                 self.settled(engine, settling.fence);
             } else {
