@@ -6,7 +6,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let set = protox::compile(files, ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), prost::Message::encode_to_vec(&set))?;
-    tonic_prost_build::configure().bytes(".revoq.v1").compile_fds(set)?;
+    tonic_prost_build::configure().bytes(".revoq.v1").codec_path("crate::codec::Codec").compile_fds(set)?;
     println!("cargo:rerun-if-changed=proto");
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! The wire: protobuf services, generated code, conversion to the domain.
 //!
 //! - [`v1`]: messages, clients and servers, generated from `proto/revoq/v1/*.proto`.
+//! - [`codec`]: how their messages are encoded.
 //! - [`convert`]: wire to domain and back. Generated types stop there, in the API adapters and in the clients.
 //! - [`client`]: channels to the control plane, with fail-over between its replicas.
 //! - [`context`] and [`token`]: what an administrator or a new node is handed to find and trust a cluster.
 //! - [`pem`]: the text form of certificates and keys.
 
 pub mod client;
+pub mod codec;
 pub mod context;
 pub mod convert;
 mod error;
