@@ -1,5 +1,5 @@
-//! What clients in the field do that no example shows: keep-alives of a second, no client id, a user name without a password,
-//! a burst of SUBSCRIBE packets, a PUBLISH from before the connection.
+//! What clients in the field do that no example shows: keep-alives of a second, no client id, a user name without a
+//! password, a burst of SUBSCRIBE packets, a PUBLISH from before the connection.
 
 use std::time::{Duration, Instant};
 

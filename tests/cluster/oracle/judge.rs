@@ -1,5 +1,5 @@
-//! The verdict on a record: QoS 1 at least once, QoS 2 exactly once, QoS 0 at most once, each publisher's messages of a topic
-//! and a QoS in order (MQTT 5.0 sections 4.3 and 4.6), nothing to who is not subscribed.
+//! The verdict on a record: QoS 1 at least once, QoS 2 exactly once, QoS 0 at most once, each publisher's messages of
+//! a topic and a QoS in order (MQTT 5.0 sections 4.3 and 4.6), nothing to who is not subscribed.
 
 use std::collections::BTreeMap;
 

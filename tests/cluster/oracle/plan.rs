@@ -103,7 +103,7 @@ impl Draw {
             _ => self.filters(clients as u64 / 2),
         };
         // Sessions that end are those of two who only listen.
-        let ends = !publishes && !shares && client % 2 == 0;
+        let ends = !publishes && !shares && client.is_multiple_of(2);
         let toggles = if shares { 0 } else { filters.len() };
         let version = if client.is_multiple_of(2) { Version::V5 } else { Version::V311 };
         let steps = (0..steps).map(|_| self.step(publishes, ends, toggles)).collect();
@@ -154,7 +154,7 @@ impl Draw {
             2 if publishes => Leave::MidPacket(self.draft()),
             3 if publishes => Leave::PublishAndDisconnect(self.draft()),
             4 if ends => Leave::EndSession,
-            0..4 => Leave::Reset,
+            2 | 3 => Leave::Reset,
             _ => Leave::Disconnect,
         }
     }

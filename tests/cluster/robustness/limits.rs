@@ -111,7 +111,8 @@ fn pairs(count: usize) -> Result<Vec<ForwardedProperty>> {
     (0..count).map(pair).collect()
 }
 
-/// Thousands of user properties are legal, and come as they were sent; more bytes than a CONNECT may have are closed upon.
+/// Thousands of user properties are legal, and come as they were sent; more bytes than a CONNECT may have are closed
+/// upon.
 async fn property_bombs(fleet: &Fleet) -> Result<()> {
     let with = |count: usize| -> Result<Connect> {
         let mut connect = Connect::new(V5, "bomb".parse()?);

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use revoq_mqtt::{Ack, Packet, PacketId, QoS, ReasonCode, Version};
 use revoq_tests::{Fleet, until};
+use tokio::sync::Semaphore;
 
 use super::{Bystander, connected, faults, fleet, is_well, next, publish, subscribe, tcp, tls};
 use crate::link::Link;
@@ -19,11 +20,12 @@ const WINDOW: u32 = 64;
 const GAIN_KIB_MAX: u64 = 96 * 1024;
 const WITHIN: Duration = Duration::from_secs(40);
 
-/// Publishes everything, a window at a time.
-async fn publish_all(mut link: Link) -> Result<()> {
+/// Publishes everything, a window at a time, as fast as the one who reads takes it: its queue is bounded too.
+async fn publish_all(mut link: Link, room: &Semaphore) -> Result<()> {
     let filling = vec![b'.'; PAYLOAD];
     for first in (0..MESSAGES).step_by(WINDOW as usize) {
         let end = MESSAGES.min(first + WINDOW);
+        room.acquire_many(end - first).await?.forget();
         let packets: Result<Vec<Packet>> = (first..end)
             .map(|number| -> Result<Packet> {
                 let payload = Bytes::from([&number.to_be_bytes()[..], &filling].concat());
@@ -43,13 +45,14 @@ async fn publish_all(mut link: Link) -> Result<()> {
 }
 
 /// Gets everything, in order.
-async fn read_all(mut link: Link) -> Result<()> {
+async fn read_all(mut link: Link, room: &Semaphore) -> Result<()> {
     for expected in 0..MESSAGES {
         let Packet::Publish(publish) = next(&mut link).await? else { bail!("PUBLISH expected") };
         let number = publish.payload.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
         ensure!(number == Some(expected), "{number:?} in place of {expected}");
         let id: PacketId = publish.packet_id.context("QoS 1")?;
         link.send(&[Packet::PubAck(Ack::new(id, ReasonCode::Success))]).await?;
+        room.add_permits(1);
     }
     Ok(())
 }
@@ -81,7 +84,8 @@ async fn those_that_do_not_read_lose_qos_0_or_their_connection_and_disturb_nobod
     subscribe(&mut reader, &["flood"], QoS::AtLeastOnce).await?;
     let publisher = connected(&tcp(&fleet), Version::V5, "publisher").await?;
     let before = fleet.broker_process(0).resident_kib().await?;
-    tokio::try_join!(publish_all(publisher), read_all(reader))?;
+    let room = Semaphore::new(2 * WINDOW as usize);
+    tokio::try_join!(publish_all(publisher, &room), read_all(reader, &room))?;
     let after = fleet.broker_process(0).resident_kib().await?;
     eprintln!("resident: {before} KiB before, {after} KiB after");
     ensure!(after < before + GAIN_KIB_MAX, "{after} KiB after {before} KiB");

@@ -1,5 +1,5 @@
-//! Random, truncated and mutated streams: 20,000, a million where `REVOQ_LONG` is set. `REVOQ_STREAMS_SEED` sends the same
-//! streams again.
+//! Random, truncated and mutated streams: 20,000, a million where `REVOQ_LONG` is set. `REVOQ_STREAMS_SEED` sends the
+//! same streams again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
