@@ -20,8 +20,10 @@ const TOPICS_MAX: u64 = 65_536;
 
 type Terms = Table<usize, SubscriptionTerms>;
 
+type Kind = (&'static str, fn(u64) -> String);
+
 /// Kinds of filters, one a device: what device `n` subscribes to.
-const KINDS: [(&str, fn(u64) -> String); 4] = [
+const KINDS: [Kind; 4] = [
     ("exact", |n| format!("fleet/{}/pump-{n}/command", n % 100)),
     ("single", |n| format!("fleet/+/pump-{n}/command")),
     ("multi", |n| format!("fleet/{}/pump-{n}/#", n % 100)),
@@ -213,7 +215,7 @@ fn contention(c: &mut Criterion) {
         let mut group = c.benchmark_group(format!("two publish/{name}"));
         group.bench_function("one lock", |b| b.iter_custom(|each| contended(&one, &topics, each, pause)));
         group.bench_function("sharded lock", |b| {
-            b.iter_custom(|each| contended(&sharded, &topics, each, pause))
+            b.iter_custom(|each| contended(&sharded, &topics, each, pause));
         });
     }
 }

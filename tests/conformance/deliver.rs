@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use revoq_mqtt::{Publish, QoS, Version};
+use revoq_mqtt::{PacketId, Publish, QoS, Version};
 use revoq_tests::raw::Raw;
 
 use crate::site::{QOS, STANDARDS, Site, message, message_at};
@@ -78,7 +78,7 @@ async fn pubrec_is_answered_by_pubrel(site: Site) -> Result<()> {
         publisher.publish(message_at(&topic, "x", QoS::ExactlyOnce)).await?;
         let got = subscriber.delivery().await?;
         ensure!(got.qos == QoS::ExactlyOnce && !got.dup, subscriber.failed("QoS 2 without DUP"));
-        let id = got.packet_id.map_or(0, |id| id.get()).to_be_bytes();
+        let id = got.packet_id.map_or(0, PacketId::get).to_be_bytes();
         subscriber.quiet().await?;
         // A PUBREC that comes again is answered again; PUBLISH is not sent any more.
         for _ in 0..2 {
@@ -109,7 +109,7 @@ async fn refused(site: &Site, qos: QoS, ack: u8) -> Result<()> {
     }
     let got = subscriber.delivery().await?;
     ensure!(got.payload == "refused", subscriber.failed("the first comes first"));
-    let id = got.packet_id.map_or(0, |id| id.get()).to_be_bytes();
+    let id = got.packet_id.map_or(0, PacketId::get).to_be_bytes();
     subscriber.send(frame(ack, &[&id, &[0x97]])).await?;
     // No PUBREL in between.
     subscriber.take("next").await?;
@@ -141,7 +141,7 @@ async fn nothing_is_sent_again_within_a_connection(site: Site) -> Result<()> {
         // PUBACK, PUBREC and PUBCOMP are owed by the client.
         let (_, _, third) =
             (subscriber.delivery().await?, subscriber.delivery().await?, subscriber.delivery().await?);
-        let id = third.packet_id.map_or(0, |id| id.get()).to_be_bytes();
+        let id = third.packet_id.map_or(0, PacketId::get).to_be_bytes();
         subscriber.send(frame(0x50, &[&id])).await?;
         subscriber.expect(frame(0x62, &[&id])).await?;
         tokio::time::sleep(Duration::from_secs(3)).await;

@@ -32,18 +32,21 @@ use anyhow::{Result, bail};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use site::{Cluster, Site, Transport};
+use revoq_broker::ListenerKind;
+use site::{Cluster, Site, label};
 
 /// Cases that run at a time: most of them wait, and some measure time.
 const SIDE_BY_SIDE: usize = 12;
 /// A case that takes longer hangs.
 const CASE_WITHIN: Duration = Duration::from_secs(60);
 
+type Running = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
 /// One case: what a broker must do, shown over any transport.
 #[derive(Clone, Copy)]
 pub(crate) struct Case {
     name: &'static str,
-    run: fn(Site) -> Pin<Box<dyn Future<Output = Result<()>> + Send>>,
+    run: fn(Site) -> Running,
 }
 
 /// The cases of a module: its `async fn(Site) -> Result<()>`. `statements.txt` names each as `module::function`.
@@ -76,20 +79,46 @@ const TRANSIENT: &[&[Case]] = &[
     will::CASES,
 ];
 
+/// What could depend on how bytes are carried: long and short packets, several at once, both directions, the end.
+const REPRESENTATIVE: &[&[Case]] = &[
+    acknowledge::CASES,
+    deliver::CASES,
+    disconnect::CASES,
+    flow::CASES,
+    malformed::CASES,
+    retain::CASES,
+    will::CASES,
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_tcp() -> Result<()> {
-    run(Transport::Tcp, TRANSIENT).await
+    run(ListenerKind::Tcp, TRANSIENT).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_tls() -> Result<()> {
-    run(Transport::Tls, TRANSIENT).await
+    run(ListenerKind::Tls, TRANSIENT).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_websocket() -> Result<()> {
+    run(ListenerKind::WebSocket, REPRESENTATIVE).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_secure_websocket() -> Result<()> {
+    run(ListenerKind::SecureWebSocket, REPRESENTATIVE).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_quic() -> Result<()> {
+    run(ListenerKind::Quic, REPRESENTATIVE).await
 }
 
 /// Sessions that outlive their connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn durable_sessions() -> Result<()> {
-    run(Transport::Tcp, &[durable::messages::CASES, durable::sessions::CASES, durable::wills::CASES]).await
+    run(ListenerKind::Tcp, &[durable::messages::CASES, durable::sessions::CASES, durable::wills::CASES]).await
 }
 
 /// What became of a case.
@@ -99,7 +128,7 @@ struct Ran {
     result: Result<()>,
 }
 
-async fn run(transport: Transport, modules: &[&[Case]]) -> Result<()> {
+async fn run(transport: ListenerKind, modules: &[&[Case]]) -> Result<()> {
     let wanted = std::env::var("REVOQ_CASES").unwrap_or_default();
     let cluster = Cluster::start().await?;
     let places = Arc::new(Semaphore::new(SIDE_BY_SIDE));
@@ -125,19 +154,20 @@ async fn run(transport: Transport, modules: &[&[Case]]) -> Result<()> {
     report(transport, running.join_all().await)
 }
 
-fn report(transport: Transport, mut ran: Vec<Ran>) -> Result<()> {
+fn report(transport: ListenerKind, mut ran: Vec<Ran>) -> Result<()> {
     ran.sort_by_key(|ran| ran.name);
     if ran.is_empty() {
         bail!("no case has such a name");
     }
-    for Ran { name, took, result } in &ran {
-        let word = if result.is_ok() { "ok" } else { "FAILED" };
-        println!("{word:<7} {:>6} ms  {name}", took.as_millis());
+    for ran in &ran {
+        let word = if ran.result.is_ok() { "ok" } else { "FAILED" };
+        println!("{word:<7} {:>6} ms  {}", ran.took.as_millis(), ran.name);
     }
     let failed: Vec<String> = ran
         .iter()
         .filter_map(|ran| ran.result.as_ref().err().map(|error| format!("{}: {error:#}", ran.name)))
         .collect();
+    let transport = label(transport);
     println!("{} of {} cases failed over {transport}", failed.len(), ran.len());
     if failed.is_empty() { Ok(()) } else { bail!("over {transport}:\n\n{}", failed.join("\n\n")) }
 }

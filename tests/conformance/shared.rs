@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 
 use anyhow::{Context, Result, ensure};
-use revoq_mqtt::{Packet, QoS, ReasonCode, SubscribeOptions, SubscriptionId, Version};
+use revoq_mqtt::{Packet, PacketId, QoS, ReasonCode, SubscribeOptions, SubscriptionId, Version};
 use revoq_tests::raw::Raw;
 
 use crate::malformed::fatal;
@@ -159,7 +159,7 @@ async fn a_message_that_a_member_refuses(site: Site) -> Result<()> {
         let got = first.delivery().await?;
         // Who comes now could be given it.
         let mut second = site.subscriber(V5, &filter, qos).await?;
-        let id = got.packet_id.map_or(0, |id| id.get()).to_be_bytes();
+        let id = got.packet_id.map_or(0, PacketId::get).to_be_bytes();
         first.send(frame(ack, &[&id, &[0x80]])).await?;
         first.quiet().await?;
         second.quiet().await?;

@@ -1,54 +1,31 @@
 //! Where a case runs: a broker process that is reached over one transport.
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use revoq_broker::ListenerKind;
 use revoq_mqtt::{ClientId, ConnAck, Connect, Packet, Publish, PublishProperties, QoS, Version};
-use revoq_tests::raw::{Raw, Wire};
+use revoq_tests::raw::Raw;
+use revoq_tests::transports::open;
 use revoq_tests::{Fleet, Plan};
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
-/// What carries the bytes. Another transport is another variant, and a case of `connect`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Transport {
-    Tcp,
-    Tls,
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Transport::Tcp => "TCP",
-            Transport::Tls => "TLS",
-        })
+/// As topics and client ids name it.
+pub(crate) fn label(transport: ListenerKind) -> &'static str {
+    match transport {
+        ListenerKind::Tcp => "TCP",
+        ListenerKind::Tls => "TLS",
+        ListenerKind::WebSocket => "WS",
+        ListenerKind::SecureWebSocket => "WSS",
+        ListenerKind::Quic => "QUIC",
     }
 }
 
-impl Transport {
-    async fn connect(self, cluster: &Cluster) -> Result<Box<dyn Wire>> {
-        Ok(match self {
-            Transport::Tcp => Box::new(open(cluster.fleet.broker_tcp(0)).await?),
-            Transport::Tls => {
-                let name = ServerName::try_from("localhost").expect("localhost is a name");
-                let stream = open(cluster.fleet.broker(0)).await?;
-                Box::new(TlsConnector::from(cluster.tls.clone()).connect(name, stream).await?)
-            }
-        })
-    }
-}
-
-async fn open(address: SocketAddr) -> std::io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
+/// Beside TLS.
+const ALSO: [ListenerKind; 4] =
+    [ListenerKind::Tcp, ListenerKind::WebSocket, ListenerKind::SecureWebSocket, ListenerKind::Quic];
 
 /// One replica and one broker, as processes.
 pub(crate) struct Cluster {
@@ -62,7 +39,8 @@ impl Cluster {
         // Over TCP nobody can show a certificate.
         let settings = vec![("client_certificate", "optional")];
         let fleet =
-            Fleet::start(Plan { replicas: 1, brokers: 1, settings, tcp: true, ..Plan::default() }).await?;
+            Fleet::start(Plan { replicas: 1, brokers: 1, settings, also: ALSO.to_vec(), ..Plan::default() })
+                .await?;
         let device = fleet.issue("conformance").await?;
         let tls = fleet.tls(Some(&device.leaf))?;
         Ok(Arc::new(Cluster { fleet, tls }))
@@ -73,7 +51,7 @@ impl Cluster {
 #[derive(Clone)]
 pub(crate) struct Site {
     cluster: Arc<Cluster>,
-    transport: Transport,
+    transport: ListenerKind,
     case: &'static str,
     clients: Arc<AtomicUsize>,
 }
@@ -86,26 +64,28 @@ pub(crate) const VERSIONS: [Version; 3] = [Version::V31, Version::V311, Version:
 pub(crate) const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
 impl Site {
-    pub(crate) fn new(cluster: Arc<Cluster>, transport: Transport, case: &'static str) -> Site {
+    pub(crate) fn new(cluster: Arc<Cluster>, transport: ListenerKind, case: &'static str) -> Site {
         Site { cluster, transport, case, clients: Arc::default() }
     }
 
     /// A client id that nobody else has.
     pub(crate) fn id(&self) -> ClientId {
         let number = self.clients.fetch_add(1, Ordering::Relaxed);
-        format!("{} {} {number}", self.case, self.transport).parse().expect("a client id")
+        format!("{} {} {number}", self.case, label(self.transport)).parse().expect("a client id")
     }
 
     /// A topic that no other case uses, under one that no other call gives: `…/<number>/<name>`.
     pub(crate) fn topic(&self, name: &str) -> String {
         let number = self.clients.fetch_add(1, Ordering::Relaxed);
-        format!("{}/{}/{number}/{name}", self.case, self.transport)
+        format!("{}/{}/{number}/{name}", self.case, label(self.transport))
     }
 
     /// A connection on which nothing was sent.
     pub(crate) async fn bare(&self, version: Version) -> Result<Raw> {
-        let stream = self.transport.connect(&self.cluster).await;
-        Ok(Raw::new(stream.with_context(|| format!("connecting over {}", self.transport))?, version))
+        let Cluster { fleet, tls } = &*self.cluster;
+        let stream = open(self.transport, fleet.broker_at(0, self.transport), tls.clone()).await;
+        let stream = stream.with_context(|| format!("connecting over {}", label(self.transport)))?;
+        Ok(Raw::new(stream, version))
     }
 
     /// A CONNECT with a clean start and a client id of its own.

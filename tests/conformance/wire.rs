@@ -15,7 +15,7 @@ pub(crate) fn frame(first: u8, fields: &[&[u8]]) -> Vec<u8> {
 pub(crate) fn varint(mut value: usize) -> Vec<u8> {
     let mut out = Vec::new();
     loop {
-        let byte = (value % 128) as u8;
+        let byte = u8::try_from(value % 128).expect("below 128");
         value /= 128;
         out.push(if value > 0 { byte | 0x80 } else { byte });
         if value == 0 {

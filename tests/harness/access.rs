@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use revoq_broker::ListenerKind;
 use revoq_mqtt::Version;
 use revoq_proto::client::{Identity, Options as Dial, Tls, endpoint};
 use revoq_proto::context::Bundle;
@@ -77,12 +78,12 @@ impl Device {
 }
 
 /// Where a broker is reached.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct BrokerAddresses {
     /// MQTT over TLS.
     pub tls: SocketAddr,
-    /// MQTT over TCP, if it listens there.
-    pub tcp: Option<SocketAddr>,
+    /// Its other listeners.
+    pub also: Vec<(ListenerKind, SocketAddr)>,
     /// Health and metrics.
     pub http: SocketAddr,
 }
@@ -260,7 +261,15 @@ impl Access {
 
     /// The TCP address of broker `n`, which must listen there.
     pub fn broker_tcp(&self, n: usize) -> SocketAddr {
-        self.brokers[n].tcp.expect("the test asked for a plain listener")
+        self.broker_at(n, ListenerKind::Tcp)
+    }
+
+    /// Where broker `n` listens for that kind; the test must have asked for it.
+    pub fn broker_at(&self, n: usize, kind: ListenerKind) -> SocketAddr {
+        let broker = &self.brokers[n];
+        let also = broker.also.iter().find(|(other, _)| *other == kind).map(|(_, address)| *address);
+        let tls = (kind == ListenerKind::Tls).then_some(broker.tls);
+        also.or(tls).expect("the test asked for this listener")
     }
 
     /// Whether broker `n` says that it is ready, and what it says.

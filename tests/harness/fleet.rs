@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::join_all;
+use revoq_broker::ListenerKind;
 use revoq_proto::v1;
 use tempfile::TempDir;
 
@@ -21,7 +22,6 @@ use crate::wait::until;
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 const GRPC: u16 = 9440;
 const MQTT: u16 = 8883;
-const MQTT_TCP: u16 = 1883;
 const HTTP: u16 = 7480;
 const TOKEN_TTL_MS: u64 = 24 * 60 * 60 * 1_000;
 
@@ -38,8 +38,8 @@ pub struct Plan {
     pub replica_environment: Vec<(&'static str, &'static str)>,
     /// Variables of every broker.
     pub broker_environment: Vec<(&'static str, &'static str)>,
-    /// Whether brokers serve MQTT over TCP as well.
-    pub tcp: bool,
+    /// What brokers serve beside MQTT over TLS.
+    pub also: Vec<ListenerKind>,
 }
 
 impl Default for Plan {
@@ -51,7 +51,7 @@ impl Default for Plan {
             settings: vec![("lease", "1s"), ("stale_grace", "1s")],
             replica_environment: Vec::new(),
             broker_environment: Vec::new(),
-            tcp: false,
+            also: Vec::new(),
         }
     }
 }
@@ -66,7 +66,7 @@ struct Replica {
 struct Broker {
     daemon: Daemon,
     tls: Listener,
-    tcp: Option<Listener>,
+    also: Vec<(ListenerKind, Listener)>,
     http: Listener,
 }
 
@@ -326,10 +326,30 @@ impl Broker {
         daemon.flag("--tls-listen", tls.listen.to_string());
         daemon.flag("--http-listen", http.listen.to_string());
         daemon.flag("--tls-names", "localhost");
-        let tcp = if plan.tcp { Some(hosts.listener(host, MQTT_TCP).await?) } else { None };
-        tcp.iter().for_each(|tcp| daemon.flag("--tcp-listen", tcp.listen.to_string()));
+        let mut also = Vec::new();
+        for kind in plan.also.iter().copied() {
+            let (flag, port) = flag(kind);
+            let mut listener = hosts.listener(host, port).await?;
+            if kind == ListenerKind::Quic {
+                // Relays are for TCP.
+                listener.reached = listener.listen;
+            }
+            daemon.flag(flag, listener.listen.to_string());
+            also.push((kind, listener));
+        }
         plan.broker_environment.iter().for_each(|(name, value)| daemon.variable(name, value));
-        Ok(Broker { daemon, tls, tcp, http })
+        Ok(Broker { daemon, tls, also, http })
+    }
+}
+
+/// Where a kind of listener listens, and at which port if its host has an address of its own.
+fn flag(kind: ListenerKind) -> (&'static str, u16) {
+    match kind {
+        ListenerKind::Tcp => ("--tcp-listen", 1883),
+        ListenerKind::Tls => ("--tls-listen", MQTT),
+        ListenerKind::WebSocket => ("--ws-listen", 8083),
+        ListenerKind::SecureWebSocket => ("--wss-listen", 8084),
+        ListenerKind::Quic => ("--quic-listen", 14567),
     }
 }
 
@@ -347,7 +367,7 @@ async fn found(replicas: &[Replica], brokers: &[Broker], folder: &Path) -> Resul
     std::fs::write(&path, bundle.to_toml())?;
     let addresses = |broker: &Broker| BrokerAddresses {
         tls: broker.tls.reached,
-        tcp: broker.tcp.map(|tcp| tcp.reached),
+        also: broker.also.iter().map(|(kind, listener)| (*kind, listener.reached)).collect(),
         http: broker.http.reached,
     };
     let grpc = replicas.iter().map(|replica| replica.grpc.reached).collect();

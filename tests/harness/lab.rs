@@ -48,8 +48,9 @@ impl Lab {
         let layout = cluster.layout();
         let replicas = layout.replicas.iter().map(|replica| replica.grpc).collect();
         let brokers = layout.brokers.iter();
-        let brokers =
-            brokers.map(|broker| BrokerAddresses { tls: broker.tls, tcp: None, http: broker.http }).collect();
+        let brokers = brokers
+            .map(|broker| BrokerAddresses { tls: broker.tls, also: Vec::new(), http: broker.http })
+            .collect();
         let access = Access::new(cluster.bundle_path()?, replicas, brokers, folder.path())?;
         Ok(Lab { cluster, access, folder })
     }

@@ -11,8 +11,10 @@ use revoq_mqtt::{
     Ack, ConnAck, Packet, PacketId, PacketType, Peek, Publish, QoS, ReasonCode, SubAck, Subscribe,
     SubscribeOptions, Subscription, SubscriptionId, Version, decode, encode, peek,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
+
+use crate::transports::Wire;
 
 /// Long enough for a busy machine; what takes longer hangs.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
@@ -22,14 +24,9 @@ const BYTES_SHOWN: usize = 96;
 /// Packets that a failure shows.
 const PACKETS_SHOWN: usize = 40;
 
-/// An ordered, lossless stream of bytes both ways, whatever carries it.
-pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
-
 /// One connection, seen as bytes.
 pub struct Raw {
-    stream: Box<dyn Wire>,
+    stream: Wire,
     version: Version,
     received: BytesMut,
     /// Packets that came before one that was waited for.
@@ -41,7 +38,7 @@ pub struct Raw {
 
 impl Raw {
     /// A connection on which nothing was sent. The version says how helpers encode and read packets.
-    pub fn new(stream: Box<dyn Wire>, version: Version) -> Raw {
+    pub fn new(stream: Wire, version: Version) -> Raw {
         let next_id = PacketId::new(0x8000).expect("not zero");
         let (received, ahead, transcript) = (BytesMut::new(), VecDeque::new(), Vec::new());
         Raw { stream, version, received, ahead, transcript, next_id }
@@ -245,9 +242,10 @@ impl Raw {
         let id = self.next_id();
         publish.packet_id = Some(id);
         self.send_packet(&Packet::Publish(publish)).await?;
-        let ack = match (self.packet().await?, qos) {
-            (Packet::PubAck(ack), QoS::AtLeastOnce) | (Packet::PubRec(ack), QoS::ExactlyOnce) => ack,
-            _ => return Err(self.failed("PUBACK or PUBREC was expected")),
+        let ((Packet::PubAck(ack), QoS::AtLeastOnce) | (Packet::PubRec(ack), QoS::ExactlyOnce)) =
+            (self.packet().await?, qos)
+        else {
+            return Err(self.failed("PUBACK or PUBREC was expected"));
         };
         ensure!(ack.packet_id == id && !ack.reason.is_error(), self.failed("refused, or of another"));
         if qos == QoS::AtLeastOnce {

@@ -16,6 +16,9 @@ use crate::clock;
 use crate::node::Node;
 use crate::router::Space;
 
+/// How the topics of figures begin.
+pub(crate) const SYS: &[u8] = b"$SYS/";
+
 /// What the clients of one tenant did on this node since its start.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {

@@ -42,7 +42,6 @@ enum Children {
     #[default]
     None,
     One(Name, u32),
-    #[expect(clippy::box_collection, reason = "half the size for the many nodes with one child or none")]
     Many(Box<Names<Name, u32>>),
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use revoq_broker::ListenerKind;
 use revoq_tests::{Fleet, Plan};
 use tokio::time::timeout;
 
@@ -58,8 +59,14 @@ macro_rules! hears_itself {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_versions_hear_themselves() -> Result<()> {
     let settings = vec![("client_certificate", "off")];
-    let fleet =
-        Fleet::start(Plan { replicas: 1, brokers: 1, settings, tcp: true, ..Plan::default() }).await?;
+    let fleet = Fleet::start(Plan {
+        replicas: 1,
+        brokers: 1,
+        settings,
+        also: vec![ListenerKind::Tcp],
+        ..Plan::default()
+    })
+    .await?;
     hears_itself!(v311, fleet.broker_tcp(0));
     hears_itself!(v5, fleet.broker_tcp(0));
     Ok(())

@@ -18,6 +18,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use rand::RngExt as _;
+use revoq_broker::ListenerKind;
 use revoq_tests::{Device, Fleet, Plan};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -49,8 +50,14 @@ fn seed() -> Result<u64> {
 async fn order_duplicates_and_losses_are_what_the_standard_allows() -> Result<()> {
     let seed = seed()?;
     let settings = vec![("client_certificate", "optional")];
-    let fleet =
-        Fleet::start(Plan { replicas: 1, brokers: 1, settings, tcp: true, ..Plan::default() }).await?;
+    let fleet = Fleet::start(Plan {
+        replicas: 1,
+        brokers: 1,
+        settings,
+        also: vec![ListenerKind::Tcp],
+        ..Plan::default()
+    })
+    .await?;
     let device = fleet.issue("oracle").await?;
     let end = Instant::now() + if std::env::var_os("REVOQ_LONG").is_some() { LONG } else { Duration::ZERO };
     for round in 0.. {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
+use revoq_broker::ListenerKind;
 use revoq_mqtt::{
     Connect, Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode, Subscribe, SubscribeOptions,
     Subscription, TopicFilter, Version,
@@ -34,7 +35,14 @@ fn long() -> bool {
 /// A broker with these variables, and a replica. Clients need no certificate.
 async fn fleet(broker_environment: Vec<(&'static str, &'static str)>) -> Result<Fleet> {
     let settings = vec![("client_certificate", "optional")];
-    let plan = Plan { replicas: 1, brokers: 1, settings, broker_environment, tcp: true, ..Plan::default() };
+    let plan = Plan {
+        replicas: 1,
+        brokers: 1,
+        settings,
+        broker_environment,
+        also: vec![ListenerKind::Tcp],
+        ..Plan::default()
+    };
     Fleet::start(plan).await
 }
 

@@ -13,6 +13,7 @@ use crate::registry::Entry;
 use crate::retained::Cursor;
 use crate::router::{Publisher, Space};
 use crate::sys::Figures;
+use crate::sys::SYS;
 
 /// Retained messages that are read at a time.
 const RETAINED_PAGE: usize = 32;
@@ -162,9 +163,9 @@ impl Subscriptions {
         Figures::add(&self.space.figures.dropped, dropped);
     }
 
-    /// True if somebody got it.
+    /// True if somebody got it. What is under `$SYS` is the node's to say (section 4.7.2).
     pub(super) fn publish(&self, node: &Node, message: &Arc<Message>) -> bool {
-        self.space.publish(message, self.publisher(), node)
+        !message.topic().as_bytes().starts_with(SYS) && self.space.publish(message, self.publisher(), node)
     }
 }
 
