@@ -54,6 +54,21 @@ macro_rules! key {
     };
 }
 
+/// A field of the node's identity.
+macro_rules! identity {
+    ($name:ident => $field:ident, $read:expr, $help:literal) => {
+        Key {
+            name: stringify!($name),
+            help: $help,
+            secret: false,
+            set: |config, text| {
+                identity(config).$field = $read(text)?;
+                Ok(())
+            },
+        }
+    };
+}
+
 const KEYS: &[Key] = &[
     key!(name, node_name, "Name of the node [default: the host's name]"),
     key!(control_plane, addresses, "Replicas, host:port, separated by commas"),
@@ -79,42 +94,10 @@ const KEYS: &[Key] = &[
             Ok(())
         },
     },
-    Key {
-        name: "identity_node",
-        help: "Instead of a token: number of the node",
-        secret: false,
-        set: |config, text| {
-            identity(config).node = parse(text)?;
-            Ok(())
-        },
-    },
-    Key {
-        name: "identity_certificate",
-        help: "... its certificate, PEM",
-        secret: false,
-        set: |config, text| {
-            identity(config).certificate = path(text)?;
-            Ok(())
-        },
-    },
-    Key {
-        name: "identity_key",
-        help: "... its key, PEM",
-        secret: false,
-        set: |config, text| {
-            identity(config).key = path(text)?;
-            Ok(())
-        },
-    },
-    Key {
-        name: "identity_authority",
-        help: "... the cluster authority, PEM",
-        secret: false,
-        set: |config, text| {
-            identity(config).authority = path(text)?;
-            Ok(())
-        },
-    },
+    identity!(identity_node => node, parse, "Instead of a token: number of the node"),
+    identity!(identity_certificate => certificate, path, "... its certificate, PEM"),
+    identity!(identity_key => key, path, "... its key, PEM"),
+    identity!(identity_authority => authority, path, "... the cluster authority, PEM"),
     key!(
         tls_listen,
         listen,
