@@ -66,7 +66,7 @@ async fn quic(address: SocketAddr, tls: &ClientConfig) -> io::Result<DuplexStrea
     let mut tls = tls.clone();
     tls.alpn_protocols = vec![b"mqtt".to_vec()];
     let crypto = QuicClientConfig::try_from(tls).map_err(io::Error::other)?;
-    let endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into())?;
+    let endpoint = Endpoint::client((Ipv4Addr::UNSPECIFIED, 0).into())?;
     let config = quinn::ClientConfig::new(Arc::new(crypto));
     let connecting = endpoint.connect_with(config, address, "localhost").map_err(io::Error::other)?;
     let connection = connecting.await?;

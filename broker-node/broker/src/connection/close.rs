@@ -33,7 +33,8 @@ impl Connection {
         self.detach(reason, why);
         let deadline = self.node.view.load().settings().cut_deadline;
         let closed = tokio::time::timeout(deadline, poll_fn(|cx| self.poll_close(cx))).await;
-        if closed.is_err() {
+        // Not in time, or broken on the way: what the kernel holds must not linger.
+        if closed != Ok(true) {
             self.stream.reset_on_drop();
             self.node.metrics.resets.inc();
         }
@@ -87,12 +88,16 @@ impl Connection {
 
     /// Writes what is left, ends our direction, and waits for the client to end its own: a socket that is closed over
     /// unread bytes resets, and the closing word may be lost.
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// False: it broke.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
-            match self.poll_close_step(cx) {
-                Poll::Ready(Ok(true)) => {}
-                Poll::Ready(Ok(false) | Err(_)) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
+            match ready!(self.poll_close_step(cx)) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Ready(true),
+                Err(error) => {
+                    tracing::debug!(%error, "a connection broke while it was closed");
+                    return Poll::Ready(false);
+                }
             }
         }
     }
