@@ -2,10 +2,11 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
-use revoq_session::{Cause, CloseReason, Output, SessionState};
+use revoq_session::{Cause, CloseReason, Delivery, Message, Output, SessionState};
 
 use super::{Attached, Connection, Event};
 use crate::clock;
@@ -33,8 +34,7 @@ impl Connection {
         self.detach(reason, why);
         let deadline = self.node.view.load().settings().cut_deadline;
         let closed = tokio::time::timeout(deadline, poll_fn(|cx| self.poll_close(cx))).await;
-        // Not in time, or broken on the way: what the kernel holds must not linger.
-        if closed != Ok(true) {
+        if closed.is_err() {
             self.stream.reset_on_drop();
             self.node.metrics.resets.inc();
         }
@@ -77,37 +77,35 @@ impl Connection {
             let session = reason.session.take();
             match session.filter(|_| !self.node.ends_session(&entry.principal)) {
                 Some(state) => keep(&self.node, attached, reason, state),
-                None => end(&self.node, attached, reason),
+                None => end(&self.node, attached, reason.will, reason.transferable),
             }
         } else {
-            entry.mailbox.close();
-            self.node.sessions.release(entry);
+            end(&self.node, attached, None, Vec::new());
         }
         self.count_losses();
     }
 
     /// Writes what is left, ends our direction, and waits for the client to end its own: a socket that is closed over
     /// unread bytes resets, and the closing word may be lost.
-    /// False: it broke.
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match ready!(self.poll_close_step(cx)) {
                 Ok(true) => {}
-                Ok(false) => return Poll::Ready(true),
-                Err(error) => {
-                    tracing::debug!(%error, "a connection broke while it was closed");
-                    return Poll::Ready(false);
-                }
+                Ok(false) | Err(_) => return Poll::Ready(()),
             }
         }
     }
 
     /// False: it is done.
     fn poll_close_step(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        if self.unwritten.is_empty() {
-            self.unwritten = std::mem::take(self.session.write_buffer());
-        }
-        while !self.unwritten.is_empty() {
+        loop {
+            // The closing word stands behind what was on its way already.
+            if self.unwritten.is_empty() {
+                self.unwritten = std::mem::take(self.session.write_buffer());
+            }
+            if self.unwritten.is_empty() {
+                break;
+            }
             let count = ready!(self.stream.poll_write(cx, &self.unwritten))?;
             if count == 0 {
                 return Poll::Ready(Ok(false));
@@ -123,14 +121,14 @@ impl Connection {
 }
 
 /// The session ends with the connection.
-fn end(node: &Node, attached: Attached, reason: CloseReason) {
+fn end(node: &Node, attached: Attached, will: Option<Arc<Message>>, transferable: Vec<Delivery>) {
     let Attached { registered, subscriptions } = attached;
     let unread = registered.entry().mailbox.close();
     node.sessions.release(registered.entry());
-    if let Some(will) = &reason.will {
+    if let Some(will) = &will {
         subscriptions.publish(node, will);
     }
-    subscriptions.end(reason.transferable.into_iter().chain(unread), node);
+    subscriptions.end(transferable.into_iter().chain(unread), node);
 }
 
 /// The session waits for its client.

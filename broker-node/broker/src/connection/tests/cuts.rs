@@ -159,3 +159,25 @@ async fn the_will_of_a_cut_session_is_published_unless_told_otherwise() {
         assert_eq!(first & 0xf0 == 0x30, expected, "will_on_cut = {will_on_cut}");
     }
 }
+
+#[tokio::test]
+async fn the_closing_word_comes_after_what_the_client_has_not_read() {
+    let bench = Bench::new(Limits::default(), [setting("client_certificate", "optional")]);
+    let (mut one, mut two) = (bench.tcp("one").await, bench.tcp("two").await);
+    one.subscribe("t").await;
+    // More than the sockets hold, so that the broker has some of it left to write.
+    let payload = vec![0; 60_000];
+    while bench.node.metrics.dropped.get() == 0 {
+        two.publish_lossy("t", &payload).await;
+        two.ping().await;
+    }
+    // PINGRESP is the server's.
+    one.send(&[0xd0, 0]).await;
+    bench.until("an end", |node| node.registry.len() == 1).await;
+    let mut last = None;
+    while let Some(packet) = one.receive().await {
+        last = Some(packet);
+    }
+    let (first, body) = last.expect("messages, and a last word");
+    assert_eq!((first, body.first()), (0xe0, Some(&0x82)), "not cut short");
+}
