@@ -37,10 +37,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) async fn start() -> Result<Arc<Cluster>> {
         // Over TCP nobody can show a certificate.
-        let settings = vec![("client_certificate", "optional")];
-        let fleet =
-            Fleet::start(Plan { replicas: 1, brokers: 1, settings, also: ALSO.to_vec(), ..Plan::default() })
-                .await?;
+        let fleet = Fleet::start(Plan::single("optional", ALSO)).await?;
         let device = fleet.issue("conformance").await?;
         let tls = fleet.tls(Some(&device.leaf))?;
         Ok(Arc::new(Cluster { fleet, tls }))

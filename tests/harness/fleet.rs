@@ -56,6 +56,14 @@ impl Default for Plan {
     }
 }
 
+impl Plan {
+    /// One replica and one broker, which serves these as well.
+    pub fn single(client_certificate: &'static str, also: impl Into<Vec<ListenerKind>>) -> Plan {
+        let settings = vec![("client_certificate", client_certificate)];
+        Plan { replicas: 1, brokers: 1, settings, also: also.into(), ..Plan::default() }
+    }
+}
+
 struct Replica {
     daemon: Daemon,
     grpc: Listener,

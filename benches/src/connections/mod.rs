@@ -34,16 +34,6 @@ pub(crate) struct Arguments {
     runs: usize,
 }
 
-/// The line of JSON.
-#[derive(Serialize)]
-struct Line<'a> {
-    bench: &'static str,
-    machine: &'a Machine,
-    parameters: &'a Arguments,
-    servers: Vec<(Kind, &'a str)>,
-    runs: &'a [Measured],
-}
-
 /// What one server was seen to need in one round.
 #[derive(Debug, Serialize)]
 struct Measured {
@@ -83,14 +73,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     print(&servers, &runs);
-    let line = Line {
-        bench: "connections",
-        machine: &machine,
-        parameters: arguments,
-        servers: servers.running.iter().map(|server| (server.kind, server.version.as_str())).collect(),
-        runs: &runs,
-    };
-    println!("{}", serde_json::to_string(&line)?);
+    servers.print_line("connections", &machine, arguments, &runs)?;
     servers.stop().await
 }
 

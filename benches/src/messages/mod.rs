@@ -58,16 +58,6 @@ pub(crate) struct Arguments {
     runs: usize,
 }
 
-/// The line of JSON.
-#[derive(Serialize)]
-struct Line<'a> {
-    bench: &'static str,
-    machine: &'a Machine,
-    parameters: &'a Arguments,
-    servers: Vec<(Kind, &'a str)>,
-    runs: &'a [Measured],
-}
-
 /// One cell at one server in one round.
 #[derive(Debug, Serialize)]
 struct Measured {
@@ -117,14 +107,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     report::print(arguments, &servers, &runs);
-    let line = Line {
-        bench: "messages",
-        machine: &machine,
-        parameters: arguments,
-        servers: servers.running.iter().map(|server| (server.kind, server.version.as_str())).collect(),
-        runs: &runs,
-    };
-    println!("{}", serde_json::to_string(&line)?);
+    servers.print_line("messages", &machine, arguments, &runs)?;
     servers.stop().await
 }
 

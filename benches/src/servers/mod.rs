@@ -19,12 +19,22 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use crate::load::{Credentials, Target};
+use crate::machine::Machine;
 use crate::usage::Usage;
 use certificates::Authority;
 use revoq::ControlPlane;
 
 const LISTENS_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+#[derive(Serialize)]
+struct Line<'a, P, R> {
+    bench: &'static str,
+    machine: &'a Machine,
+    parameters: &'a P,
+    servers: Vec<(Kind, &'a str)>,
+    runs: &'a [R],
+}
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
@@ -142,6 +152,19 @@ impl Servers {
             Some(control_plane) => control_plane.stop().await,
             None => Ok(()),
         }
+    }
+
+    /// The line of JSON at the end of a benchmark.
+    pub(crate) fn print_line(
+        &self,
+        bench: &'static str,
+        machine: &Machine,
+        parameters: &impl Serialize,
+        runs: &[impl Serialize],
+    ) -> Result<()> {
+        let servers = self.running.iter().map(|server| (server.kind, server.version.as_str())).collect();
+        println!("{}", serde_json::to_string(&Line { bench, machine, parameters, servers, runs })?);
+        Ok(())
     }
 
     /// Says what runs and what does not.

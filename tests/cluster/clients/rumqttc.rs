@@ -58,15 +58,7 @@ macro_rules! hears_itself {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_versions_hear_themselves() -> Result<()> {
-    let settings = vec![("client_certificate", "off")];
-    let fleet = Fleet::start(Plan {
-        replicas: 1,
-        brokers: 1,
-        settings,
-        also: vec![ListenerKind::Tcp],
-        ..Plan::default()
-    })
-    .await?;
+    let fleet = Fleet::start(Plan::single("off", [ListenerKind::Tcp])).await?;
     hears_itself!(v311, fleet.broker_tcp(0));
     hears_itself!(v5, fleet.broker_tcp(0));
     Ok(())

@@ -49,15 +49,7 @@ fn seed() -> Result<u64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn order_duplicates_and_losses_are_what_the_standard_allows() -> Result<()> {
     let seed = seed()?;
-    let settings = vec![("client_certificate", "optional")];
-    let fleet = Fleet::start(Plan {
-        replicas: 1,
-        brokers: 1,
-        settings,
-        also: vec![ListenerKind::Tcp],
-        ..Plan::default()
-    })
-    .await?;
+    let fleet = Fleet::start(Plan::single("optional", [ListenerKind::Tcp])).await?;
     let device = fleet.issue("oracle").await?;
     let end = Instant::now() + if std::env::var_os("REVOQ_LONG").is_some() { LONG } else { Duration::ZERO };
     for round in 0.. {

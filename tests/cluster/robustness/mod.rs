@@ -34,16 +34,7 @@ fn long() -> bool {
 
 /// A broker with these variables, and a replica. Clients need no certificate.
 async fn fleet(broker_environment: Vec<(&'static str, &'static str)>) -> Result<Fleet> {
-    let settings = vec![("client_certificate", "optional")];
-    let plan = Plan {
-        replicas: 1,
-        brokers: 1,
-        settings,
-        broker_environment,
-        also: vec![ListenerKind::Tcp],
-        ..Plan::default()
-    };
-    Fleet::start(plan).await
+    Fleet::start(Plan { broker_environment, ..Plan::single("optional", [ListenerKind::Tcp]) }).await
 }
 
 fn tcp(fleet: &Fleet) -> Route {

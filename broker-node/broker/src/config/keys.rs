@@ -39,20 +39,24 @@ pub(super) fn keys() -> impl Iterator<Item = &'static Key> {
     KEYS.iter().chain(LIMITS)
 }
 
-/// A field of the configuration with the name of the key, and what reads its text.
+/// A key, the field of the configuration that it sets (the one of its name unless another is given), and what reads its text.
 macro_rules! key {
     ($name:ident, $read:expr, $help:literal) => {
+        key!($name => $name, $read, $help)
+    };
+    ($name:ident => $($field:ident).+, $read:expr, $help:literal) => {
         Key {
             name: stringify!($name),
             help: $help,
             secret: false,
             set: |config, text| {
-                config.$name = $read(text)?;
+                config.$($field).+ = $read(text)?;
                 Ok(())
             },
         }
     };
 }
+pub(super) use key;
 
 /// A field of the node's identity.
 macro_rules! identity {

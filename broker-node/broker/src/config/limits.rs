@@ -5,24 +5,16 @@ use std::str::FromStr;
 
 use revoq_mqtt::{QoS, Text};
 
-use super::keys::Key;
+use super::keys::{Key, key};
 use super::values::{duration, expiry, parse, positive, truth, within};
 
-/// A limit with the name of the key, or one that stands elsewhere, and what reads its text.
+/// A key of one of the limits.
 macro_rules! limit {
     ($name:ident, $read:expr, $help:literal) => {
-        limit!($name => $name, $read, $help)
+        key!($name => limits.$name, $read, $help)
     };
     ($name:ident => $($field:ident).+, $read:expr, $help:literal) => {
-        Key {
-            name: stringify!($name),
-            help: $help,
-            secret: false,
-            set: |config, text| {
-                config.limits.$($field).+ = $read(text)?;
-                Ok(())
-            },
-        }
+        key!($name => limits.$($field).+, $read, $help)
     };
 }
 

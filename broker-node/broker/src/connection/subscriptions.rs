@@ -12,8 +12,7 @@ use crate::node::Node;
 use crate::registry::Entry;
 use crate::retained::Cursor;
 use crate::router::{Publisher, Space};
-use crate::sys::Figures;
-use crate::sys::SYS;
+use crate::sys::{Figures, SYS};
 
 /// Retained messages that are read at a time.
 const RETAINED_PAGE: usize = 32;

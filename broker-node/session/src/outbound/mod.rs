@@ -70,17 +70,19 @@ impl Outbound {
         self.packet_size_max = packet_size_max;
     }
 
-    /// Lets messages through, with so many in flight and so many topic aliases. With `keeps` they outlive the connection.
-    pub(crate) fn admit(&mut self, window_size: u16, topic_alias_max: u16, keeps: bool) {
-        self.window = Window::new(window_size);
+    /// Lets messages through, with so many in flight and so many topic aliases, and goes on where another connection of
+    /// the session ended. With `keeps` they outlive this one.
+    pub(crate) fn admit(
+        &mut self,
+        (window, queue): (Window, Queue),
+        window_size: u16,
+        topic_alias_max: u16,
+        keeps: bool,
+    ) {
+        (self.window, self.queue) = (window, queue);
+        self.window.reopen(window_size);
         self.aliases = Aliases::new(topic_alias_max);
         self.keeps = keeps;
-    }
-
-    /// Goes on where another connection of the session ended; after [`Outbound::admit`].
-    pub(crate) fn resume(&mut self, mut window: Window, queue: Queue) {
-        window.reopen(self.window.size_max());
-        (self.window, self.queue) = (window, queue);
     }
 
     /// What the next connection of the session goes on with.

@@ -45,10 +45,6 @@ struct Kept {
 }
 
 impl Window {
-    pub(crate) fn new(size_max: u16) -> Window {
-        Window { size_max, ..Window::default() }
-    }
-
     /// For a new connection: what is in flight is to be sent again, in order ([MQTT-4.4.0-1]).
     pub(crate) fn reopen(&mut self, size_max: u16) {
         self.size_max = size_max;
@@ -60,10 +56,6 @@ impl Window {
         }
         unsent.sort_unstable_by_key(|(sequence, _)| *sequence);
         self.unsent = unsent.into_iter().map(|(_, packet_id)| packet_id).collect();
-    }
-
-    pub(crate) fn size_max(&self) -> u16 {
-        self.size_max
     }
 
     /// Whether everything that an earlier connection sent has been sent again.
@@ -186,9 +178,15 @@ fn identifier(slot: usize) -> Option<PacketId> {
 mod tests {
     use super::*;
 
+    fn window(size_max: u16) -> Window {
+        let mut window = Window::default();
+        window.reopen(size_max);
+        window
+    }
+
     #[test]
     fn hands_out_identifiers_up_to_its_size() {
-        let mut window = Window::new(2);
+        let mut window = window(2);
         let one = window.send(Awaited::PubAck).expect("open");
         let two = window.send(Awaited::PubAck).expect("open");
         assert_eq!((one.get(), two.get(), window.in_flight()), (1, 2, 2));
@@ -201,7 +199,7 @@ mod tests {
 
     #[test]
     fn uses_every_identifier_and_never_zero() {
-        let mut window = Window::new(u16::MAX);
+        let mut window = window(u16::MAX);
         for expected in 1..=u16::MAX {
             assert_eq!(window.send(Awaited::PubAck).map(PacketId::get), Some(expected));
         }
@@ -211,7 +209,7 @@ mod tests {
 
     #[test]
     fn an_identifier_of_qos_2_is_free_after_pubcomp() {
-        let mut window = Window::new(1);
+        let mut window = window(1);
         let one = window.send(Awaited::PubRec).expect("open");
         assert!(!window.acknowledge(one, Awaited::PubComp), "not yet");
         assert!(window.received(one));
@@ -223,7 +221,7 @@ mod tests {
 
     #[test]
     fn ignores_identifiers_that_were_never_sent() {
-        let mut window = Window::new(4);
+        let mut window = window(4);
         assert!(!window.acknowledge(PacketId::new(9).expect("not zero"), Awaited::PubAck));
         assert_eq!(window.in_flight(), 0);
     }

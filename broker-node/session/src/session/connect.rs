@@ -230,9 +230,9 @@ impl Candidate {
     ) -> Connected {
         let window = self.receive_max.min(core.config.inflight_max);
         let aliases = self.topic_alias_max.min(core.config.outbound_topic_alias_max);
-        core.outbound.admit(window, aliases, self.session_expiry.granted_s > 0);
         let state = session.map_or_else(SessionState::default, |state| *state);
-        core.outbound.resume(state.window, state.queue);
+        let keeps = self.session_expiry.granted_s > 0;
+        core.outbound.admit((state.window, state.queue), window, aliases, keeps);
         Connected {
             keepalive_ms: u64::from(keepalive_s.unwrap_or(self.keepalive_s)) * 1500,
             problem_information: self.problem_information,
