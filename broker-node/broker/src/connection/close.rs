@@ -77,7 +77,7 @@ impl Connection {
             let session = reason.session.take();
             match session.filter(|_| !self.node.ends_session(&entry.principal)) {
                 Some(state) => keep(&self.node, attached, reason, state),
-                None => end(&self.node, attached, reason.will, reason.transferable),
+                None => end(&self.node, attached, reason.will.as_ref(), reason.transferable),
             }
         } else {
             end(&self.node, attached, None, Vec::new());
@@ -121,11 +121,11 @@ impl Connection {
 }
 
 /// The session ends with the connection.
-fn end(node: &Node, attached: Attached, will: Option<Arc<Message>>, transferable: Vec<Delivery>) {
+fn end(node: &Node, attached: Attached, will: Option<&Arc<Message>>, transferable: Vec<Delivery>) {
     let Attached { registered, subscriptions } = attached;
     let unread = registered.entry().mailbox.close();
     node.sessions.release(registered.entry());
-    if let Some(will) = &will {
+    if let Some(will) = will {
         subscriptions.publish(node, will);
     }
     subscriptions.end(transferable.into_iter().chain(unread), node);
