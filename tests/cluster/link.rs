@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use revoq_broker::ListenerKind;
 use revoq_mqtt::{Packet, Peek, Version, decode, encode, peek};
+use revoq_tests::transports::{self, Wire};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,11 +28,16 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 pub(crate) enum Route {
     Tcp(SocketAddr),
     Tls(SocketAddr, Arc<ClientConfig>),
+    /// Any transport.
+    Over(ListenerKind, SocketAddr, Arc<ClientConfig>),
+    /// A WebSocket on which each byte is a frame.
+    Fragments(SocketAddr),
 }
 
 enum Stream {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    Wire(Wire),
 }
 
 pub(crate) struct Link {
@@ -41,20 +48,27 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) async fn open(route: &Route, version: Version) -> io::Result<Link> {
-        let (Route::Tcp(address) | Route::Tls(address, _)) = route;
+        let stream = match route {
+            Route::Tcp(address) => Stream::Tcp(Link::connect(address).await?),
+            Route::Tls(address, config) => {
+                let name = ServerName::try_from("localhost").expect("localhost is a name");
+                let connector = TlsConnector::from(Arc::clone(config));
+                Stream::Tls(Box::new(connector.connect(name, Link::connect(address).await?).await?))
+            }
+            Route::Over(kind, address, config) => {
+                Stream::Wire(transports::open(*kind, *address, config.clone()).await?)
+            }
+            Route::Fragments(address) => Stream::Wire(transports::open_fragments(*address).await?),
+        };
+        Ok(Link { stream, version, buffer: BytesMut::new() })
+    }
+
+    async fn connect(address: &SocketAddr) -> io::Result<TcpStream> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         let socket = socket.connect(*address).await?;
         socket.set_nodelay(true)?;
-        let stream = match route {
-            Route::Tcp(_) => Stream::Tcp(socket),
-            Route::Tls(_, config) => {
-                let name = ServerName::try_from("localhost").expect("localhost is a name");
-                let connector = TlsConnector::from(Arc::clone(config));
-                Stream::Tls(Box::new(connector.connect(name, socket).await?))
-            }
-        };
-        Ok(Link { stream, version, buffer: BytesMut::new() })
+        Ok(socket)
     }
 
     pub(crate) async fn send(&mut self, packets: &[Packet]) -> io::Result<()> {
@@ -84,6 +98,7 @@ impl Link {
                     stream.write_all(bytes).await?;
                     stream.flush().await
                 }
+                Stream::Wire(stream) => stream.write_all(bytes).await,
             }
         };
         timeout(TAKEN_WITHIN, send).await.map_err(|_| io::Error::other("the broker does not read"))?
@@ -99,6 +114,7 @@ impl Link {
             let count = match &mut self.stream {
                 Stream::Tcp(stream) => stream.read_buf(&mut self.buffer).await?,
                 Stream::Tls(stream) => stream.read_buf(&mut self.buffer).await?,
+                Stream::Wire(stream) => stream.read_buf(&mut self.buffer).await?,
             };
             if count == 0 {
                 return Ok(None);
@@ -113,6 +129,7 @@ impl Link {
             let read = match &mut self.stream {
                 Stream::Tcp(stream) => stream.read_buf(&mut bytes).await,
                 Stream::Tls(stream) => stream.read_buf(&mut bytes).await,
+                Stream::Wire(stream) => stream.read_buf(&mut bytes).await,
             };
             if read.is_err() {
                 bytes.clear();
@@ -127,6 +144,7 @@ impl Link {
         let _ = match &mut self.stream {
             Stream::Tcp(stream) => stream.shutdown().await,
             Stream::Tls(stream) => stream.shutdown().await,
+            Stream::Wire(stream) => stream.shutdown().await,
         };
     }
 
@@ -135,6 +153,8 @@ impl Link {
         let socket = match &self.stream {
             Stream::Tcp(stream) => stream,
             Stream::Tls(stream) => stream.get_ref().0,
+            // Its task closes it.
+            Stream::Wire(_) => return,
         };
         let _ = socket.set_zero_linger();
     }

@@ -7,6 +7,7 @@ mod cut;
 mod kept;
 mod link;
 mod load;
+mod multi_stream;
 mod oracle;
 mod processes;
 mod races;

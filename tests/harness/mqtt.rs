@@ -141,9 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     ) -> Result<Result<Client<S>, Refused>> {
         let version = connect.version;
         let attempt = async {
-            let stream = open.await?;
-            let (buffer, next_id) = (BytesMut::new(), PacketId::FIRST);
-            let mut client = Client { stream, version, buffer, next_id, session_present: false };
+            let mut client = Client::over(open.await?, version);
             client.send(&Packet::Connect(Box::new(connect))).await?;
             let packet = client.read().await?;
             Ok::<_, std::io::Error>((client, packet))
@@ -157,6 +155,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             }),
             Ok((_, Some(other))) => bail!("CONNACK expected, not {other:?}"),
         }
+    }
+
+    /// On a stream that needs no CONNECT of its own.
+    pub fn over(stream: S, version: Version) -> Client<S> {
+        let (buffer, next_id) = (BytesMut::new(), PacketId::FIRST);
+        Client { stream, version, buffer, next_id, session_present: false }
     }
 
     /// Did CONNACK say that the session goes on?

@@ -13,7 +13,7 @@ use revoq_mqtt::ReasonCode;
 use crate::gate::Shut;
 
 type Label = [(&'static str, &'static str); 1];
-type Level = Gauge<u64, AtomicU64>;
+pub(crate) type Level = Gauge<u64, AtomicU64>;
 
 /// Every metric of the node.
 pub(crate) struct Metrics {
@@ -21,6 +21,7 @@ pub(crate) struct Metrics {
     /// Sockets that are open, whatever their state.
     pub(crate) connections: Level,
     pub(crate) sessions: Level,
+    pub(crate) data_streams: Level,
     pub(crate) view_revision: Level,
     pub(crate) denied: Level,
     pub(crate) client_ids: Level,
@@ -54,6 +55,22 @@ pub(crate) struct Metrics {
     pub(crate) watch_streams: Counter,
     pub(crate) limits: Limits,
     faults: Counters,
+}
+
+/// Counts one in a level for as long as it lives.
+pub(crate) struct Counted(Level);
+
+impl Counted {
+    pub(crate) fn new(level: &Level) -> Counted {
+        level.inc();
+        Counted(level.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// Handshakes by what became of them.
@@ -143,6 +160,7 @@ impl Metrics {
         Metrics {
             connections: b.level("connections", "Open connections"),
             sessions: b.level("sessions", "Registered sessions"),
+            data_streams: b.level("data_streams", "Data streams of MQTT over QUIC that are open"),
             view_revision: b.level("view_revision", "Revision of the view of credentials"),
             denied: b.level("denied_certificates", "Certificates in the denied set"),
             client_ids: b.level("client_ids", "Client ids that are held"),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use revoq_mqtt::{Topic, TopicFilter};
 use revoq_routing::Retained;
-use revoq_session::{Delivery, Message, SubscriptionTerms, Tick};
+use revoq_session::{Delivery, Message, StreamId, SubscriptionTerms, Tick};
 
 use crate::config::Limits;
 use crate::metrics::Metrics;
@@ -35,6 +35,11 @@ pub(crate) struct Cursor {
 impl Cursor {
     pub(crate) fn new(filter: TopicFilter, terms: SubscriptionTerms) -> Cursor {
         Cursor { filter, terms, after: None }
+    }
+
+    /// Where its messages go.
+    pub(crate) fn stream(&self) -> StreamId {
+        self.terms.stream
     }
 }
 
@@ -124,7 +129,7 @@ mod tests {
 
     fn cursor(filter: &str) -> Cursor {
         let options = SubscribeOptions { qos: QoS::AtLeastOnce, ..SubscribeOptions::default() };
-        Cursor::new(filter.parse().expect("a filter"), SubscriptionTerms { options, id: None })
+        Cursor::new(filter.parse().expect("a filter"), SubscriptionTerms { options, ..Default::default() })
     }
 
     fn all(store: &Store, filter: &str, now: Tick) -> Vec<String> {

@@ -196,10 +196,10 @@ impl Space {
         MATCHES.with_borrow_mut(|matches| {
             matches.clear();
             inner.table.matches(message.topic(), |target, terms| matches.push((target, *terms)));
-            // Several filters of one client make one delivery.
-            matches.sort_unstable_by_key(|(target, _)| *target);
+            // Several filters of one client make one delivery for each stream.
+            matches.sort_unstable_by_key(|(target, terms)| (*target, terms.stream));
             let mut delivered = 0;
-            for of_one in matches.chunk_by(|a, b| a.0 == b.0) {
+            for of_one in matches.chunk_by(|a, b| (a.0, a.1.stream) == (b.0, b.1.stream)) {
                 let target = of_one[0].0;
                 let Some(delivery) = merge(message, of_one, from.target == Some(target)) else { continue };
                 if let Some(target) = inner.targets.get(target) {

@@ -124,6 +124,7 @@ pub(crate) struct Server {
     /// Of all WebSockets that do not have their own.
     terms: Terms,
     proxy_protocol: bool,
+    quic_multi_stream: bool,
     mqtt: Option<Arc<ServerConfig>>,
     http: Option<Arc<ServerConfig>>,
 }
@@ -138,6 +139,7 @@ impl Server {
         Ok(Server {
             terms: Terms { path: config.ws_path.clone(), origins: config.ws_origins.clone() },
             proxy_protocol: config.proxy_protocol,
+            quic_multi_stream: config.quic_multi_stream,
             mqtt: tls(Carries::Mqtt)?,
             http: tls(Carries::Http)?,
             slots: Slots::new(&config.limits),
@@ -156,8 +158,11 @@ impl Server {
                 self.tasks.spawn(listener.run(socket, stop));
             }
             (Bound::Udp(socket), Some(tls)) => {
-                let endpoint = quic::endpoint(socket, tls.clone())?;
-                self.tasks.spawn(quic::Listener { node, slots, endpoint, tasks }.run(stop));
+                let multi_stream = listener.multi_stream.unwrap_or(self.quic_multi_stream);
+                let data_streams_max = if multi_stream { node.limits.quic_streams_max } else { 0 };
+                let endpoint = quic::endpoint(socket, tls.clone(), data_streams_max)?;
+                let listener = quic::Listener { node, slots, endpoint, multi_stream, tasks };
+                self.tasks.spawn(listener.run(stop));
             }
             // QUIC has no form without TLS, and where it listens a certificate is kept.
             (Bound::Udp(_), None) => {}

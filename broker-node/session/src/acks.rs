@@ -4,14 +4,21 @@ use std::collections::{BTreeSet, VecDeque};
 
 use revoq_mqtt::{Ack, Packet, PacketId, ReasonCode};
 
+use crate::StreamId;
+
 /// Names a PUBLISH of QoS 1 or 2 for which the client waits. The driver hands it back when the router has the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PublishToken(pub(crate) u64);
+pub struct PublishToken {
+    pub(crate) stream: StreamId,
+    number: u64,
+}
 
 /// PUBACK and PUBREC leave in the order in which the PUBLISH packets came ([MQTT-4.6.0-2], [MQTT-4.6.0-3]), whatever
 /// the order of answers.
 #[derive(Debug, Default)]
 pub(crate) struct Acks {
+    /// On which the PUBLISH packets come: each stream has packet identifiers of its own.
+    stream: StreamId,
     waiting: VecDeque<Waiting>,
     /// The token of the front of `waiting`; each entry behind it has the next number.
     first: u64,
@@ -36,6 +43,14 @@ struct Waiting {
 }
 
 impl Acks {
+    pub(crate) fn of(stream: StreamId) -> Acks {
+        Acks { stream, ..Acks::default() }
+    }
+
+    pub(crate) fn stream(&self) -> StreamId {
+        self.stream
+    }
+
     /// PUBLISH packets that wait for the router.
     #[inline]
     pub(crate) fn len(&self) -> usize {
@@ -60,7 +75,7 @@ impl Acks {
             AckKind::PubAck => self.pubacks += 1,
             AckKind::PubRec => _ = self.received.insert(packet_id),
         }
-        let token = PublishToken(self.first + self.waiting.len() as u64);
+        let token = PublishToken { stream: self.stream, number: self.first + self.waiting.len() as u64 };
         self.waiting.push_back(Waiting { kind, packet_id, answer: None });
         token
     }
@@ -73,7 +88,7 @@ impl Acks {
 
     /// Records the answer to one PUBLISH. A token that is not waiting any more is ignored.
     pub(crate) fn answer(&mut self, token: PublishToken, reason: ReasonCode) {
-        let waiting = token.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        let waiting = token.number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
         if let Some(waiting) = waiting.and_then(|index| self.waiting.get_mut(index)) {
             waiting.answer = Some(reason);
         }

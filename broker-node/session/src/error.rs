@@ -21,6 +21,9 @@ pub enum Error {
     /// The client sent a packet that only servers send, or that has no place in the exchange.
     #[error("unexpected {0:?}")]
     Unexpected(PacketType),
+    /// The client sent on a data stream what has its place on the control stream.
+    #[error("{0:?} on a data stream")]
+    NotOnDataStream(PacketType),
     /// The client sent more PUBLISH packets of QoS 1 and 2 than Receive Maximum allows.
     #[error("more than {0} unacknowledged PUBLISH packets")]
     ReceiveMaximumExceeded(u16),
@@ -88,6 +91,7 @@ impl Error {
             Error::Decode(error) => error.reason,
             Error::ConnectExpected
             | Error::Unexpected(_)
+            | Error::NotOnDataStream(_)
             | Error::TopicAliasUnknown(_)
             | Error::SubscriptionIdFromClient
             | Error::SessionExpirySet => ReasonCode::ProtocolError,

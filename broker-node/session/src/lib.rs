@@ -15,6 +15,7 @@ mod output;
 mod rate;
 mod session;
 mod state;
+mod stream;
 mod tick;
 
 pub use acks::PublishToken;
@@ -26,4 +27,5 @@ pub use output::{Accept, Admission, Cause, CloseReason, ConnectRequest, Output};
 pub use rate::Rate;
 pub use session::Session;
 pub use state::SessionState;
+pub use stream::{DATA_STREAMS_MAX, StreamId};
 pub use tick::Tick;

@@ -9,7 +9,7 @@ use revoq_mqtt::{
     Version,
 };
 
-use crate::Tick;
+use crate::{StreamId, Tick};
 
 /// A message below this many bytes is copied before it waits in a queue: as a slice it would hold on to the whole
 /// read buffer in which it came.
@@ -180,6 +180,8 @@ pub struct SubscriptionTerms {
     pub options: SubscribeOptions,
     /// Subscription Identifier, which goes out with each message.
     pub id: Option<SubscriptionId>,
+    /// On which the messages go to the client: where it subscribed.
+    pub stream: StreamId,
 }
 
 impl SubscriptionTerms {
@@ -202,6 +204,7 @@ pub struct Delivery {
     pub(crate) retain: bool,
     /// Another member of a group could have it instead.
     pub(crate) is_shared: bool,
+    pub(crate) stream: StreamId,
     pub(crate) subscription_ids: Vec<SubscriptionId>,
 }
 
@@ -221,6 +224,7 @@ impl Delivery {
             qos: message.qos().min(terms.options.qos),
             retain: message.retain() && terms.options.retain_as_published,
             is_shared: false,
+            stream: terms.stream,
             subscription_ids: terms.id.into_iter().collect(),
         })
     }
@@ -233,6 +237,7 @@ impl Delivery {
             qos: message.qos().min(terms.options.qos),
             retain: true,
             is_shared: false,
+            stream: terms.stream,
             subscription_ids: terms.id.into_iter().collect(),
         }
     }
@@ -250,7 +255,7 @@ impl Delivery {
         self.is_shared && self.qos > QoS::AtMostOnce
     }
 
-    /// Adds another matching subscription of the same client, so that it gets one copy: with the highest QoS
+    /// Adds another matching subscription of the same client and stream, so that it gets one copy: with the highest QoS
     /// ([MQTT-3.3.4-2]) and all identifiers ([MQTT-3.3.4-4]).
     pub fn join(&mut self, terms: &SubscriptionTerms, own: bool) {
         if let Some(other) = Delivery::new(&self.message, terms, own) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use revoq_mqtt::{ClientId, PacketId, ReasonCode, Text, TopicFilter, Version};
 
-use crate::{Delivery, Error, Message, PublishToken, SessionState, SubscriptionTerms};
+use crate::{Delivery, Error, Message, PublishToken, SessionState, StreamId, SubscriptionTerms};
 
 /// What the driver is to do, in this order.
 #[derive(Debug)]
@@ -26,7 +26,9 @@ pub enum Output {
     /// code for each filter: the granted QoS, or why not. Filters that the session refuses itself are not here;
     /// if none is left, there is no output.
     Subscribe {
-        /// Names the request in the answer.
+        /// On which the client asks; names the request in the answer, ...
+        stream: StreamId,
+        /// ... as this does.
         packet_id: PacketId,
         /// In the order of the SUBSCRIBE. One that the client already has is to be replaced.
         filters: Vec<(TopicFilter, SubscriptionTerms)>,
@@ -34,7 +36,9 @@ pub enum Output {
     /// Remove subscriptions and call [`Session::handle_unsubscribed`](crate::Session::handle_unsubscribed) with a
     /// reason code for each filter.
     Unsubscribe {
-        /// Names the request in the answer.
+        /// On which the client asks; names the request in the answer, ...
+        stream: StreamId,
+        /// ... as this does.
         packet_id: PacketId,
         /// In the order of the UNSUBSCRIBE.
         filters: Vec<TopicFilter>,

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use revoq_mqtt::{QoS, TopicFilter};
+use revoq_mqtt::{QoS, ReasonCode, TopicFilter};
 
-use crate::acks::Acks;
+use crate::acks::{Acks, PublishToken};
 use crate::outbound::{Offered, Queue, Window};
 use crate::{Config, Delivery, Tick};
 
@@ -15,10 +15,13 @@ use crate::{Config, Delivery, Tick};
 #[derive(Debug, Default)]
 pub struct SessionState {
     pub(crate) expiry_s: u32,
+    pub(crate) streams_opened: u32,
     pub(crate) subscriptions: BTreeSet<TopicFilter>,
     /// QoS 2 messages for which PUBREL did not come. Of those that the router has not, it may still get some, up to the
     /// moment at which the state is handed out.
     pub(crate) acks: Acks,
+    /// Of the data streams, up to that moment.
+    pub(crate) stream_acks: Vec<Acks>,
     /// QoS 1 and 2 messages that were sent and are not acknowledged.
     pub(crate) window: Window,
     /// QoS 1 and 2 messages that are to be sent.
@@ -43,9 +46,26 @@ impl SessionState {
         self.window.into_transferable().chain(self.queue.into_transferable())
     }
 
-    /// From now on nothing reaches the router: what it has not, the client sends again.
+    /// The router has a message after all.
+    pub(crate) fn answer(&mut self, token: PublishToken, reason: ReasonCode) {
+        let mut all = std::iter::once(&mut self.acks).chain(&mut self.stream_acks);
+        if let Some(acks) = all.find(|acks| acks.stream() == token.stream) {
+            acks.answer(token, reason);
+        }
+    }
+
+    /// From now on nothing reaches the router: what it has not, the client sends again, all of it on one stream. An identifier
+    /// that it used on two stands for nothing then: a message that is taken twice is better than one that is lost.
     pub(crate) fn settle(&mut self) {
-        self.acks = Acks::resume(std::mem::take(&mut self.acks).into_received());
+        let mut received = std::mem::take(&mut self.acks).into_received();
+        let mut ambiguous = Vec::new();
+        for acks in std::mem::take(&mut self.stream_acks) {
+            ambiguous.extend(acks.into_received().into_iter().filter(|id| !received.insert(*id)));
+        }
+        for packet_id in ambiguous {
+            received.remove(&packet_id);
+        }
+        self.acks = Acks::resume(received);
     }
 
     /// A message for the client while it is away. False: it is not kept, because it is of QoS 0 or because the queue is

@@ -1,6 +1,7 @@
 //! Peers that mean no good, against a running broker process: it goes on serving others, its memory stays bounded, and
 //! each gets the reason code or the close that the standard asks for, counted.
 
+mod carriers;
 mod limits;
 mod readers;
 mod slow;
@@ -28,17 +29,25 @@ const WITHIN: Duration = Duration::from_secs(20);
 /// One exchange of a client that behaves takes no longer, whatever the others do.
 const EXCHANGE_WITHIN: Duration = Duration::from_secs(5);
 
+/// What the broker serves beside MQTT over TLS.
+const BESIDE_TLS: [ListenerKind; 4] =
+    [ListenerKind::Tcp, ListenerKind::WebSocket, ListenerKind::SecureWebSocket, ListenerKind::Quic];
+
 fn long() -> bool {
     std::env::var_os("REVOQ_LONG").is_some()
 }
 
 /// A broker with these variables, and a replica. Clients need no certificate.
 async fn fleet(broker_environment: Vec<(&'static str, &'static str)>) -> Result<Fleet> {
-    Fleet::start(Plan { broker_environment, ..Plan::single("optional", [ListenerKind::Tcp]) }).await
+    Fleet::start(Plan { broker_environment, ..Plan::single("optional", BESIDE_TLS) }).await
 }
 
 fn tcp(fleet: &Fleet) -> Route {
     Route::Tcp(fleet.broker_tcp(0))
+}
+
+fn over(fleet: &Fleet, kind: ListenerKind) -> Result<Route> {
+    Ok(Route::Over(kind, fleet.broker_at(0, kind), fleet.tls(None)?))
 }
 
 fn tls(fleet: &Fleet) -> Result<Route> {

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
+use revoq_broker::ListenerKind;
 use revoq_mqtt::{Ack, Packet, PacketId, QoS, ReasonCode, Version};
 use revoq_tests::{Fleet, until};
 use tokio::sync::Semaphore;
 
-use super::{Bystander, connected, faults, fleet, is_well, next, publish, subscribe, tcp, tls};
+use super::{Bystander, connected, faults, fleet, is_well, next, over, publish, subscribe, tcp, tls};
 use crate::link::Link;
 
-const READERS: usize = 8;
+/// Half of them with QoS 0, half with QoS 1; one of each over each transport.
+const READERS: usize = 10;
 const MESSAGES: u32 = 6_000;
 const PAYLOAD: usize = 8 * 1024;
 /// PUBLISH packets under way.
@@ -73,8 +75,13 @@ async fn those_that_do_not_read_lose_qos_0_or_their_connection_and_disturb_nobod
     let bystander = Bystander::start(&fleet).await?;
     let mut idle = Vec::new();
     for n in 0..READERS {
-        let (route, version) =
-            if n % 2 == 0 { (tcp(&fleet), Version::V5) } else { (tls(&fleet)?, Version::V311) };
+        let (route, version) = match n % 5 {
+            0 => (tcp(&fleet), Version::V5),
+            1 => (tls(&fleet)?, Version::V311),
+            2 => (over(&fleet, ListenerKind::WebSocket)?, Version::V311),
+            3 => (over(&fleet, ListenerKind::SecureWebSocket)?, Version::V5),
+            _ => (over(&fleet, ListenerKind::Quic)?, Version::V5),
+        };
         let qos = if n < READERS / 2 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
         let mut link = connected(&route, version, &format!("idle-{n}")).await?;
         subscribe(&mut link, &["flood"], qos).await?;

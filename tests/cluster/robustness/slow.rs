@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use revoq_mqtt::{Connect, Packet, ReasonCode, Version};
 use revoq_tests::{Fleet, until};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -14,19 +14,19 @@ use super::{Bystander, WITHIN, ended, faults, fleet, is_well, next, open, tcp, t
 use crate::link::{Link, Route};
 
 /// As the broker is told.
-const LIMIT: Duration = Duration::from_secs(2);
+pub(super) const LIMIT: Duration = Duration::from_secs(2);
 /// What a busy machine may take to notice.
-const SLACK: Duration = Duration::from_secs(3);
+pub(super) const SLACK: Duration = Duration::from_secs(3);
 const CROWD: usize = 300;
 /// Between bytes of a PUBLISH; the cut-off is at 1.5 s.
-const BREATH: Duration = Duration::from_millis(800);
+pub(super) const BREATH: Duration = Duration::from_millis(800);
 
 /// Sends a byte a second until the broker ends the connection; after how long it did.
-async fn drip(mut stream: TcpStream, bytes: &[u8]) -> Result<Duration> {
+pub(super) async fn drip(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) -> Result<Duration> {
     let begun = Instant::now();
     let mut scrap = [0; 256];
     for byte in bytes {
-        if stream.write_all(&[*byte]).await.is_err() {
+        if stream.write_all(&[*byte]).await.is_err() || stream.flush().await.is_err() {
             return Ok(begun.elapsed());
         }
         if let Ok(Ok(0) | Err(_)) = timeout(Duration::from_secs(1), stream.read(&mut scrap)).await {
@@ -48,7 +48,7 @@ fn client_hello(fleet: &Fleet) -> Result<Vec<u8>> {
     Ok(hello)
 }
 
-fn in_time(what: &str, took: Duration) -> Result<()> {
+pub(super) fn in_time(what: &str, took: Duration) -> Result<()> {
     ensure!(took >= LIMIT.mul_f64(0.9) && took < LIMIT + SLACK, "{what}: ended after {took:?}");
     Ok(())
 }
@@ -77,7 +77,7 @@ async fn silent(fleet: &Fleet) -> Result<()> {
     in_time("silence", begun.elapsed())
 }
 
-async fn within_connect(route: &Route) -> Result<()> {
+pub(super) async fn within_connect(route: &Route) -> Result<()> {
     let mut link = Link::open(route, Version::V5).await?;
     let begun = Instant::now();
     // A whole CONNECT has 30 bytes.
@@ -94,7 +94,7 @@ async fn within_connect(route: &Route) -> Result<()> {
 }
 
 /// Bytes of a packet show life: it goes on while they come, and one and a half times the keep-alive after the last.
-async fn within_publish(route: &Route, client_id: &str) -> Result<()> {
+pub(super) async fn within_publish(route: &Route, client_id: &str) -> Result<()> {
     let connect = Connect { keepalive_s: 1, ..Connect::new(Version::V5, client_id.parse()?) };
     let (mut link, answer) = open(route, connect).await?;
     ensure!(matches!(&answer, Packet::ConnAck(ack) if ack.reason == ReasonCode::Success), "{answer:?}");

@@ -10,7 +10,8 @@ use revoq_mqtt::{
     Version, decode, peek,
 };
 use revoq_session::{
-    Accept, Admission, Config, Delivery, Message, Output, PublishToken, Session, SubscriptionTerms, Tick,
+    Accept, Admission, Config, Delivery, Message, Output, PublishToken, Session, StreamId, SubscriptionTerms,
+    Tick,
 };
 
 use super::input::{Input, Outcome};
@@ -35,8 +36,10 @@ struct Side {
     /// A CONNECT that the driver has not answered.
     asked: bool,
     tokens: Vec<PublishToken>,
-    subscribes: Vec<(PacketId, usize)>,
-    unsubscribes: Vec<(PacketId, usize)>,
+    subscribes: Vec<(StreamId, PacketId, usize)>,
+    unsubscribes: Vec<(StreamId, PacketId, usize)>,
+    /// Data streams, and what came on them.
+    streams: Vec<(StreamId, BytesMut)>,
     closed: usize,
     outcome: Outcome,
 }
@@ -81,6 +84,7 @@ impl Side {
             tokens: Vec::new(),
             subscribes: Vec::new(),
             unsubscribes: Vec::new(),
+            streams: Vec::new(),
             closed: 0,
             outcome: Outcome::default(),
         }
@@ -89,7 +93,11 @@ impl Side {
     fn step(&mut self, step: u8, input: &mut Input<'_>) {
         let now = self.now;
         match step {
-            0..=4 => self.input.extend_from_slice(input.bytes()),
+            0..=3 => self.input.extend_from_slice(input.bytes()),
+            4 => {
+                let stream = self.streams.last_mut().map_or(&mut self.input, |(_, stream)| stream);
+                stream.extend_from_slice(input.bytes());
+            }
             5 => self.input.extend_from_slice(CONNECTS[usize::from(input.below(3).unwrap_or(0))]),
             6 if self.asked => self.admit(true),
             7 if self.asked => self.admit(input.below(2) == Some(0)),
@@ -105,18 +113,28 @@ impl Side {
                 }
             }
             13 => {
-                if let Some((packet_id, filters)) = self.subscribes.pop() {
-                    self.session.handle_subscribed(now, packet_id, vec![ReasonCode::GrantedQos1; filters]);
+                if let Some((stream, packet_id, filters)) = self.subscribes.pop() {
+                    let codes = vec![ReasonCode::GrantedQos1; filters];
+                    self.session.handle_subscribed(now, stream, packet_id, codes);
                 }
             }
             14 => {
-                if let Some((packet_id, filters)) = self.unsubscribes.pop() {
-                    self.session.handle_unsubscribed(now, packet_id, vec![ReasonCode::Success; filters]);
+                if let Some((stream, packet_id, filters)) = self.unsubscribes.pop() {
+                    let codes = vec![ReasonCode::Success; filters];
+                    self.session.handle_unsubscribed(now, stream, packet_id, codes);
                 }
             }
-            15 => match input.below(4) {
+            15 => match input.below(8) {
                 Some(0) => self.session.handle_cut(now, ReasonCode::AdministrativeAction),
                 Some(1) => self.session.handle_eof(now),
+                Some(2 | 3) => {
+                    self.streams.extend(self.session.open_stream().map(|stream| (stream, BytesMut::new())));
+                }
+                Some(4) if !self.streams.is_empty() => {
+                    let (stream, _) = self.streams.remove(0);
+                    let rest = self.session.close_stream(now, stream).freeze();
+                    self.look(rest);
+                }
                 // As a driver that has answered what it was asked, all at once.
                 _ => self.read(),
             },
@@ -142,8 +160,9 @@ impl Side {
         let (topic, payload) = ("t/u".parse().expect("a topic"), Bytes::from(vec![0; usize::from(size)]));
         let retain = kind & 0x20 != 0;
         let publish = Publish { dup: false, qos, retain, topic, packet_id: None, properties, payload };
+        let stream = self.streams.last().filter(|_| kind & 8 != 0).map_or(StreamId::CONTROL, |(id, _)| *id);
         let options = SubscribeOptions { qos, ..SubscribeOptions::default() };
-        let terms = SubscriptionTerms { options, id: SubscriptionId::new(u32::from(kind & 0x40)) };
+        let terms = SubscriptionTerms { options, id: SubscriptionId::new(u32::from(kind & 0x40)), stream };
         let message = Arc::new(Message::new(publish, self.now));
         let delivery = Delivery::new(&message, &terms, false).expect("not the client's own");
         self.session.handle_delivery(self.now, &delivery);
@@ -151,7 +170,15 @@ impl Side {
 
     /// The client reads everything: whole packets of its version.
     fn read(&mut self) {
-        let mut written = self.session.write_buffer().split().freeze();
+        let written = self.session.write_buffer().split().freeze();
+        self.look(written);
+        for index in 0..self.streams.len() {
+            let written = self.session.take_stream_bytes(self.streams[index].0).freeze();
+            self.look(written);
+        }
+    }
+
+    fn look(&mut self, mut written: Bytes) {
         while !written.is_empty() {
             let Ok(Peek::Frame(len)) = peek(&written, u32::MAX) else {
                 panic!("no whole packet: {written:02x?}")
@@ -168,6 +195,9 @@ impl Side {
     fn drain(&mut self) {
         for _ in 0..10_000 {
             self.session.handle_bytes(self.now, &mut self.input);
+            for (stream, input) in &mut self.streams {
+                self.session.handle_stream_bytes(self.now, *stream, input);
+            }
             let mut is_quiet = true;
             while let Some(output) = self.session.poll_output() {
                 assert_eq!(self.closed, 0, "an output after the last: {output:?}");
@@ -186,8 +216,12 @@ impl Side {
         match output {
             Output::Connect(request) => (self.asked, self.version) = (true, Some(request.version)),
             Output::Publish { token, .. } => self.tokens.extend(token),
-            Output::Subscribe { packet_id, filters } => self.subscribes.push((packet_id, filters.len())),
-            Output::Unsubscribe { packet_id, filters } => self.unsubscribes.push((packet_id, filters.len())),
+            Output::Subscribe { stream, packet_id, filters } => {
+                self.subscribes.push((stream, packet_id, filters.len()));
+            }
+            Output::Unsubscribe { stream, packet_id, filters } => {
+                self.unsubscribes.push((stream, packet_id, filters.len()));
+            }
             Output::Closed(reason) => {
                 self.closed += 1;
                 self.outcome.note(discriminant(&reason.cause));

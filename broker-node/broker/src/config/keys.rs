@@ -111,6 +111,11 @@ const KEYS: &[Key] = &[
     key!(ws_listen, listen, "MQTT over WebSocket, likewise [default: off]"),
     key!(wss_listen, listen, "MQTT over WebSocket and TLS, likewise [default: off]"),
     key!(quic_listen, listen, "MQTT over QUIC, UDP, likewise [default: off]"),
+    key!(
+        quic_multi_stream,
+        truth,
+        "Whether connections over QUIC may have data streams, true or false [default: false]"
+    ),
     key!(ws_path, url_path, "Path of WebSockets [default: /mqtt]"),
     key!(ws_origins, origins, "Values of Origin that WebSockets take, separated by commas [default: all]"),
     key!(

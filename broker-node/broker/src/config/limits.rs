@@ -35,6 +35,7 @@ pub(super) const LIMITS: &[Key] = &[
     limit!(topic_alias_max => session.topic_alias_max, parse, "Topic aliases that a client may set"),
     limit!(publish_rate_max => session.publish_rate_max, rate, "PUBLISH packets of one client a second; 0: no limit"),
     limit!(publish_bytes_rate_max => session.publish_bytes_rate_max, rate, "Bytes of those a second; 0: no limit"),
+    limit!(quic_streams_max, data_streams, "Data streams of one connection over QUIC"),
     limit!(mailbox_messages_max, positive, "Messages that wait for one client"),
     limit!(mailbox_bytes_max, positive, "Bytes of messages that wait for one client"),
     limit!(
@@ -82,6 +83,10 @@ pub(super) const LIMITS: &[Key] = &[
 
 fn packet_size(text: &str) -> Result<u32, String> {
     within(text, 256, 268_435_460)
+}
+
+fn data_streams(text: &str) -> Result<u32, String> {
+    within(text, 1, u32::try_from(revoq_session::DATA_STREAMS_MAX).unwrap_or(u32::MAX))
 }
 
 fn client_id_bytes(text: &str) -> Result<usize, String> {

@@ -17,7 +17,7 @@ pub enum ListenerKind {
     WebSocket,
     /// MQTT over WebSocket over TLS.
     SecureWebSocket,
-    /// MQTT over QUIC, one stream.
+    /// MQTT over QUIC.
     Quic,
 }
 
@@ -89,13 +89,15 @@ pub struct Listener {
     /// Of all kinds but QUIC: whether each connection begins with a header of the PROXY protocol. `None`: as
     /// [`Config::proxy_protocol`] says.
     pub proxy_protocol: Option<bool>,
+    /// Of QUIC: whether connections may have data streams. `None`: as [`Config::quic_multi_stream`] says.
+    pub multi_stream: Option<bool>,
 }
 
 impl Listener {
     /// Without anything particular.
     #[must_use]
     pub fn new(kind: ListenerKind, address: SocketAddr) -> Listener {
-        Listener { kind, address, path: None, origins: None, proxy_protocol: None }
+        Listener { kind, address, path: None, origins: None, proxy_protocol: None, multi_stream: None }
     }
 }
 

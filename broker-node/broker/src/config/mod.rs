@@ -39,6 +39,9 @@ pub struct Config {
     pub wss_listen: Vec<SocketAddr>,
     /// MQTT over QUIC, UDP. None by default.
     pub quic_listen: Vec<SocketAddr>,
+    /// May connections over QUIC have data streams beside the control stream, as many as [`Limits::quic_streams_max`] says?
+    /// Default: no.
+    pub quic_multi_stream: bool,
     /// Further listeners, each with settings of its own.
     pub listeners: Vec<Listener>,
     /// Path at which WebSockets are served. Default: `/mqtt`.
@@ -99,6 +102,8 @@ pub struct Limits {
     pub mailbox_messages_max: usize,
     /// The same in bytes of payload.
     pub mailbox_bytes_max: usize,
+    /// Data streams of one connection over QUIC, 1 to [`revoq_session::DATA_STREAMS_MAX`]; the transport lets no more be opened.
+    pub quic_streams_max: u32,
     /// Sessions of clients that are away; one more ends with its connection.
     pub sessions_away_max: usize,
     /// What one session may use, and what is served. `packet_size_max` and `connect_timeout` above stand for its own.
@@ -133,6 +138,7 @@ impl Default for Limits {
                 session_expiry_s_max: 7 * 24 * 3600,
                 ..revoq_session::Config::default()
             },
+            quic_streams_max: 16,
             sessions_away_max: 1_000_000,
             queued_bytes_max: 1024 * 1024 * 1024,
             retained_messages_max: 1_000_000,
@@ -157,6 +163,7 @@ impl Default for Config {
             ws_listen: Vec::new(),
             wss_listen: Vec::new(),
             quic_listen: Vec::new(),
+            quic_multi_stream: false,
             listeners: Vec::new(),
             ws_path: "/mqtt".to_owned(),
             ws_origins: Vec::new(),

@@ -8,7 +8,7 @@ use super::values::{flatten, listen, origins, truth, url_path};
 use super::{Listener, ListenerKind};
 use crate::Error;
 
-const KEYS: &str = "kind, listen, path, origins, proxy_protocol";
+const KEYS: &str = "kind, listen, path, origins, proxy_protocol, multi_stream";
 
 /// Where the tables stand, for errors.
 struct Place<'a> {
@@ -46,7 +46,7 @@ pub(super) fn read(value: &Value, origin: &str) -> Result<Vec<Listener>, Error> 
 fn read_table(table: &toml::Table, place: &Place<'_>) -> Result<Vec<Listener>, Error> {
     let mut kind: Option<ListenerKind> = None;
     let mut addresses: Vec<SocketAddr> = Vec::new();
-    let (mut path, mut allowed, mut proxy_protocol) = (None, None, None);
+    let (mut path, mut allowed, mut proxy_protocol, mut multi_stream) = (None, None, None, None);
     for (key, value) in table {
         let text = flatten(value).ok_or_else(|| {
             let problem = "expected a string, a list of strings, true or false".to_owned();
@@ -57,6 +57,7 @@ fn read_table(table: &toml::Table, place: &Place<'_>) -> Result<Vec<Listener>, E
             "listen" => listen(&text).map(|read| addresses = read),
             "path" => url_path(&text).map(|read| path = Some(read)),
             "proxy_protocol" => truth(&text).map(|read| proxy_protocol = Some(read)),
+            "multi_stream" => truth(&text).map(|read| multi_stream = Some(read)),
             "origins" => origins(&text).map(|read| allowed = Some(read)),
             _ => Err(format!("unknown key; known are {KEYS}")),
         };
@@ -76,10 +77,15 @@ fn read_table(table: &toml::Table, place: &Place<'_>) -> Result<Vec<Listener>, E
     if kind == ListenerKind::Quic && proxy_protocol == Some(true) {
         return Err(place.wrong("proxy_protocol", "true", "there is no PROXY protocol for QUIC".to_owned()));
     }
+    if kind != ListenerKind::Quic && multi_stream.is_some() {
+        let problem = format!("only kind quic has it, not {}", kind.name());
+        return Err(place.wrong("multi_stream", "", problem));
+    }
     let listener = |address| Listener {
         path: path.clone(),
         origins: allowed.clone(),
         proxy_protocol,
+        multi_stream,
         ..Listener::new(kind, address)
     };
     Ok(addresses.into_iter().map(listener).collect())

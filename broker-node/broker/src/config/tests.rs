@@ -73,6 +73,9 @@ fn each_wrong_value_is_refused_with_its_flag() {
         ("--ws-path", "mqtt"),
         ("--proxy-protocol", "v2"),
         ("--ws-path", "/mqtt?x"),
+        ("--quic-multi-stream", "yes"),
+        ("--quic-streams-max", "33"),
+        ("--quic-streams-max", "0"),
         ("--ws-origins", "console.example.com"),
         ("--ws-origins", "https://console.example.com/"),
         ("--join-token-file", "/nonexistent/token"),
@@ -139,6 +142,10 @@ fn a_key_takes_several_addresses_and_tables_their_own_settings() {
         [[listener]]
         kind = "tcp"
         listen = "127.0.0.1:1883"
+        [[listener]]
+        kind = "quic"
+        listen = "127.0.0.1:14567"
+        multi_stream = true
     "#;
     let listeners = load_file(text).expect("it is complete").all_listeners();
     let shown: Vec<_> =
@@ -150,11 +157,13 @@ fn a_key_takes_several_addresses_and_tables_their_own_settings() {
         "wss 0.0.0.0:443",
         "wss [::1]:443",
         "tcp 127.0.0.1:1883",
+        "quic 127.0.0.1:14567",
     ];
     assert_eq!(shown, expected);
     assert_eq!(listeners[3].path.as_deref(), Some("/inside"));
     assert_eq!(listeners[4].origins.as_ref().map(Vec::len), Some(2));
     assert_eq!(listeners[4].proxy_protocol, Some(true));
+    assert_eq!((listeners[5].multi_stream, listeners[6].multi_stream), (None, Some(true)));
     assert_eq!((&listeners[2].path, &listeners[5].origins), (&None, &None), "as the keys say");
 }
 
@@ -182,6 +191,10 @@ fn errors_of_tables_name_file_table_key_and_value() {
         ("kind = \"ws\"\nlisten = \"127.0.0.1:1\"\npath = \"x\"", &["path", "\"x\"", "begins with /"]),
         ("kind = \"quic\"\nlisten = \"127.0.0.1:1\"\nproxy_protocol = true", &["proxy_protocol", "QUIC"]),
         ("kind = \"tcp\"\nlisten = \"127.0.0.1:1\"\nproxy_protocol = \"v1\"", &["\"v1\"", "true or false"]),
+        (
+            "kind = \"tls\"\nlisten = \"127.0.0.1:1\"\nmulti_stream = true",
+            &["multi_stream", "only kind quic"],
+        ),
         ("kind = \"ws\"\nlisten = \"127.0.0.1:1\"\npaths = \"/x\"", &["paths", "unknown key", "origins"]),
     ] {
         let error = load_file(&format!("{good}[[listener]]\n{text}\n")).expect_err(text).to_string();

@@ -43,6 +43,9 @@ impl Connection {
     /// Nothing of the session leaves any more but the closing word. Half a packet that has left already stays half:
     /// the closing word cannot follow it.
     fn cut(&mut self, why: Shut) -> Option<CloseReason> {
+        if let Some(streams) = self.stream.take_data_streams() {
+            streams.reset();
+        }
         let unwritten = std::mem::take(&mut self.unwritten);
         let is_half = (self.is_midway && !unwritten.is_empty()) || self.stream.is_midway();
         if !is_half {

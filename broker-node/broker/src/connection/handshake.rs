@@ -57,7 +57,7 @@ pub(super) async fn handshake(node: &Node, slot: &Slot, entrance: Entrance) -> O
     let accepted = async {
         match entrance {
             Entrance::Socket(socket, address, layers) => accept(node, slot, socket, address, &layers).await,
-            Entrance::Quic(incoming) => accept_quic(node, *incoming).await,
+            Entrance::Quic(incoming, multi_stream) => accept_quic(node, *incoming, multi_stream).await,
         }
     };
     let accepted = tokio::time::timeout(node.limits.handshake_timeout, accepted).await;
@@ -164,7 +164,11 @@ async fn upgrade<S: Wire + 'static>(
 }
 
 /// The handshake, and the stream that the client opens: it is there when its first byte is.
-async fn accept_quic(node: &Node, incoming: quinn::Incoming) -> Result<(Stream, Arrival), Refused> {
+async fn accept_quic(
+    node: &Node,
+    incoming: quinn::Incoming,
+    multi_stream: bool,
+) -> Result<(Stream, Arrival), Refused> {
     let connecting = async { incoming.accept()?.await };
     let connection = connecting.await.map_err(|error| {
         tracing::debug!(%error, "QUIC handshake failed");
@@ -180,7 +184,7 @@ async fn accept_quic(node: &Node, incoming: quinn::Incoming) -> Result<(Stream, 
         address: canonical(connection.remote_address()),
         transport: Transport::Quic,
     };
-    Ok((Stream::Quic(Box::new(Quic::new(connection, streams))), arrival))
+    Ok((Stream::Quic(Box::new(Quic::new(connection, streams, multi_stream))), arrival))
 }
 
 /// Lets the client read what it was told: a socket that is closed over unread bytes resets, and that may be lost.

@@ -4,6 +4,7 @@ mod close;
 mod handshake;
 mod run;
 mod stream;
+mod streams;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -75,7 +76,8 @@ enum Event {
 pub(crate) enum Entrance {
     /// A socket, its peer, and what lies between it and MQTT.
     Socket(TcpStream, SocketAddr, Arc<Layers>),
-    Quic(Box<quinn::Incoming>),
+    /// And whether it may have data streams.
+    Quic(Box<quinn::Incoming>, bool),
 }
 
 /// Serves one connection to its end.

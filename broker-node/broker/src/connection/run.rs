@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use revoq_session::{Counters, Delivery, Output};
+use revoq_session::{Counters, Delivery, Output, StreamId};
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::Instant;
 
@@ -30,7 +30,7 @@ thread_local! {
 }
 
 /// Whether a step changed anything, so that another round makes sense.
-type Progress = bool;
+pub(super) type Progress = bool;
 
 impl Connection {
     /// Handles what there is until something must be decided or ends.
@@ -67,6 +67,10 @@ impl Connection {
                 return Poll::Ready(Event::Shut(why));
             }
             self.take_mail(now);
+            let served = match self.poll_streams(cx, now) {
+                Ok(served) => served,
+                Err(event) => return Poll::Ready(event),
+            };
             // What was not read, or not handled, goes on when what is written makes room.
             let mut held = !self.session.wants_bytes();
             let read = self.poll_read(cx, now);
@@ -79,7 +83,8 @@ impl Connection {
             let fired = self.poll_timer(cx, now);
             match (read, written) {
                 (Ok(read), Ok(written)) => {
-                    if !(read || fired || fetched || written || held && self.session.wants_bytes()) {
+                    let progress = read || fired || fetched || written || served;
+                    if !(progress || held && self.session.wants_bytes()) {
                         return Poll::Pending;
                     }
                 }
@@ -94,7 +99,7 @@ impl Connection {
     }
 
     /// Is the gate shut? It is shut here when the packets' own clock says so.
-    fn shut_by(&self, now: Now) -> Option<Shut> {
+    pub(super) fn shut_by(&self, now: Now) -> Option<Shut> {
         let entry = self.attached.as_ref()?.registered.entry();
         if entry.gate.is_open() {
             let why = if self.node.is_lapsed(now) {
@@ -132,17 +137,21 @@ impl Connection {
     /// Retained messages come as the client takes them: a page, once it has taken the one before.
     fn take_retained(&mut self, now: Now) -> Progress {
         let Some(attached) = &mut self.attached else { return false };
-        if !attached.subscriptions.awaits_retained() || !self.session.wants_deliveries() {
-            return false;
-        }
         let tick = clock::tick(now);
         DELIVERIES.with_borrow_mut(|deliveries| {
-            attached.subscriptions.read_retained(tick, deliveries);
+            let flows = |stream| self.session.wants_stream_deliveries(stream);
+            let fetched = attached.subscriptions.read_retained(tick, flows, deliveries);
             for delivery in deliveries.drain(..) {
                 self.session.handle_delivery(tick, &delivery);
             }
-        });
-        true
+            fetched
+        })
+    }
+
+    /// Whether retained messages have room that had none.
+    pub(super) fn wants_retained(&mut self) -> bool {
+        let Some(attached) = &self.attached else { return false };
+        attached.subscriptions.awaits_retained(|stream| self.session.wants_stream_deliveries(stream))
     }
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, now: Now) -> io::Result<Progress> {
@@ -163,23 +172,25 @@ impl Connection {
     }
 
     fn read_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let read = self.stream.poll_read(cx, scratch);
-            if let Poll::Ready(Ok(count @ 1..)) = read {
-                self.unread.extend_from_slice(&scratch[..count]);
-            }
-            read
-        })
+        read_once(&mut self.unread, |scratch| self.stream.poll_read(cx, scratch))
     }
 
     /// Feeds what was read, and does what the session says, until neither has anything more.
     pub(super) fn drain_outputs(&mut self, now: Now) -> Option<Event> {
+        let mut unread = std::mem::take(&mut self.unread);
+        let event = self.drain(now, StreamId::CONTROL, &mut unread);
+        self.unread = unread;
+        event
+    }
+
+    /// The same for any stream.
+    pub(super) fn drain(&mut self, now: Now, stream: StreamId, unread: &mut BytesMut) -> Option<Event> {
         loop {
-            if !self.unread.is_empty() {
-                self.session.handle_bytes(clock::tick(now), &mut self.unread);
-                if self.unread.is_empty() {
+            if !unread.is_empty() {
+                self.session.handle_stream_bytes(clock::tick(now), stream, unread);
+                if unread.is_empty() {
                     // Packets are slices of it: it is freed with the last of them.
-                    self.unread = BytesMut::new();
+                    *unread = BytesMut::new();
                 }
             }
             let mut any = false;
@@ -213,13 +224,16 @@ impl Connection {
                     self.session.handle_published(tick, token, matched);
                 }
             }
-            (Output::Subscribe { packet_id, filters }, Some(Attached { registered, subscriptions })) => {
+            (
+                Output::Subscribe { stream, packet_id, filters },
+                Some(Attached { registered, subscriptions }),
+            ) => {
                 let reasons = subscriptions.add(registered.entry(), filters);
-                self.session.handle_subscribed(tick, packet_id, reasons);
+                self.session.handle_subscribed(tick, stream, packet_id, reasons);
             }
-            (Output::Unsubscribe { packet_id, filters }, Some(Attached { subscriptions, .. })) => {
+            (Output::Unsubscribe { stream, packet_id, filters }, Some(Attached { subscriptions, .. })) => {
                 let reasons = subscriptions.remove(&filters);
-                self.session.handle_unsubscribed(tick, packet_id, reasons);
+                self.session.handle_unsubscribed(tick, stream, packet_id, reasons);
             }
             // A session asks for these only after it was let in.
             (Output::Publish { .. } | Output::Subscribe { .. } | Output::Unsubscribe { .. }, None) => {
@@ -258,9 +272,7 @@ impl Connection {
         if (self.needs_flush || self.stream.owes()) && self.stream.poll_flush(cx)?.is_ready() {
             self.needs_flush = false;
         }
-        // Retained messages that had no room have it now.
-        let awaited = self.attached.as_ref().is_some_and(|attached| attached.subscriptions.awaits_retained());
-        Ok(awaited && self.session.wants_deliveries())
+        Ok(self.wants_retained())
     }
 
     /// True if a moment came. The timer is moved only when it would fire too late: one that fires early is set anew.
@@ -300,4 +312,18 @@ impl Connection {
             (session, expiry) => session.or(expiry),
         }
     }
+}
+
+/// A read by way of the thread's buffer.
+pub(super) fn read_once(
+    unread: &mut BytesMut,
+    poll_read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,
+) -> Poll<io::Result<usize>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let read = poll_read(scratch);
+        if let Poll::Ready(Ok(count @ 1..)) = read {
+            unread.extend_from_slice(&scratch[..count]);
+        }
+        read
+    })
 }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use crate::quic::Quic;
+use crate::quic::{DataStreams, Quic};
 use crate::websocket::WebSocket;
 
 /// The transport of a connection.
@@ -84,6 +84,21 @@ impl Stream {
             Stream::Plain(_) | Stream::Tls(_) | Stream::Quic(_) => false,
             Stream::WebSocket(stream) => stream.owes(),
             Stream::SecureWebSocket(stream) => stream.owes(),
+        }
+    }
+
+    /// Takes out the data streams, where there may be any.
+    pub(super) fn take_data_streams(&mut self) -> Option<Box<DataStreams>> {
+        match self {
+            Stream::Quic(stream) => stream.data.take(),
+            Stream::Plain(_) | Stream::Tls(_) | Stream::WebSocket(_) | Stream::SecureWebSocket(_) => None,
+        }
+    }
+
+    /// Puts them back.
+    pub(super) fn put_data_streams(&mut self, streams: Box<DataStreams>) {
+        if let Stream::Quic(stream) = self {
+            stream.data = Some(streams);
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use revoq_mqtt::{ClientId, ReasonCode, RetainHandling, TopicFilter};
 use revoq_routing::stable_hash;
-use revoq_session::{Delivery, Message, SessionState, SubscriptionTerms, Tick};
+use revoq_session::{Delivery, Message, SessionState, StreamId, SubscriptionTerms, Tick};
 
 use crate::node::Node;
 use crate::registry::Entry;
@@ -136,20 +136,26 @@ impl Subscriptions {
         }
     }
 
-    /// Whether there may be retained messages that were not read.
-    pub(super) fn awaits_retained(&self) -> bool {
-        !self.cursors.is_empty()
+    /// Whether there may be retained messages that were not read, for a stream that `flows`.
+    pub(super) fn awaits_retained(&self, mut flows: impl FnMut(StreamId) -> bool) -> bool {
+        self.cursors.iter().any(|cursor| flows(cursor.stream()))
     }
 
-    /// The next retained messages, a page at most.
-    pub(super) fn read_retained(&mut self, now: Tick, out: &mut Vec<Delivery>) {
-        let Some(cursor) = self.cursors.front_mut() else { return };
-        if !self.space.retained.read(cursor, now, RETAINED_PAGE, out) {
-            self.cursors.pop_front();
+    /// The next retained messages for a stream that `flows`, a page at most. False if there are none.
+    pub(super) fn read_retained(
+        &mut self,
+        now: Tick,
+        mut flows: impl FnMut(StreamId) -> bool,
+        out: &mut Vec<Delivery>,
+    ) -> bool {
+        let Some(index) = self.cursors.iter().position(|cursor| flows(cursor.stream())) else { return false };
+        if !self.space.retained.read(&mut self.cursors[index], now, RETAINED_PAGE, out) {
+            self.cursors.remove(index);
             if self.cursors.is_empty() {
                 self.cursors = VecDeque::new();
             }
         }
+        true
     }
 
     /// Who the client is as a publisher.

@@ -114,7 +114,7 @@ mod tests {
             payload: payload.into(),
         };
         let options = SubscribeOptions { qos: QoS::AtLeastOnce, ..SubscribeOptions::default() };
-        let terms = SubscriptionTerms { options, id: None };
+        let terms = SubscriptionTerms { options, ..Default::default() };
         Delivery::new(&Arc::new(Message::new(publish, Tick(0))), &terms, false).expect("it is not local")
     }
 

@@ -1,6 +1,7 @@
 //! Everything that goes to the client: answers at once, messages as window and write buffer allow.
 
 mod aliases;
+mod lane;
 mod queue;
 mod window;
 
@@ -12,6 +13,7 @@ use revoq_mqtt::{
 use crate::message::Age;
 use crate::{Config, Delivery, Error, Tick};
 use aliases::Aliases;
+pub(crate) use lane::Lane;
 pub(crate) use queue::{Offered, Queue};
 use window::Awaited;
 pub(crate) use window::Window;
@@ -33,31 +35,25 @@ pub struct Counters {
 
 #[derive(Debug)]
 pub(crate) struct Outbound {
-    buffer: BytesMut,
+    /// Of the stream that is in view: the control stream, unless [`Outbound::swap`] put another there.
+    lane: Lane,
     version: Version,
     /// The client's Maximum Packet Size.
     packet_size_max: u32,
-    aliases: Aliases,
     window: Window,
     /// Whether the window outlives the connection.
     keeps: bool,
-    queue: Queue,
-    /// Bytes of answers appended since the buffer was last seen empty: what the client itself makes us buffer.
-    answer_bytes: usize,
     counters: Counters,
 }
 
 impl Default for Outbound {
     fn default() -> Outbound {
         Outbound {
-            buffer: BytesMut::new(),
+            lane: Lane::default(),
             version: Version::V311,
             packet_size_max: u32::MAX,
-            aliases: Aliases::default(),
             window: Window::default(),
             keeps: false,
-            queue: Queue::default(),
-            answer_bytes: 0,
             counters: Counters::default(),
         }
     }
@@ -79,32 +75,32 @@ impl Outbound {
         topic_alias_max: u16,
         keeps: bool,
     ) {
-        (self.window, self.queue) = (window, queue);
+        (self.window, self.lane.queue) = (window, queue);
         self.window.reopen(window_size);
-        self.aliases = Aliases::new(topic_alias_max);
+        self.lane.aliases = Aliases::new(topic_alias_max);
         self.keeps = keeps;
     }
 
-    /// What the next connection of the session goes on with.
+    /// What the next connection of the session goes on with. Only the control stream is left.
     pub(crate) fn take(&mut self) -> (Window, Queue) {
-        self.queue.drop_at_most_once();
-        (std::mem::take(&mut self.window), std::mem::take(&mut self.queue))
+        self.lane.queue.drop_at_most_once();
+        (std::mem::take(&mut self.window), std::mem::take(&mut self.lane.queue))
     }
 
     #[inline]
     pub(crate) fn buffer(&mut self) -> &mut BytesMut {
-        &mut self.buffer
+        &mut self.lane.buffer
     }
 
     /// Whether a packet of this type is the first that has not left.
     pub(crate) fn begins_with(&self, kind: PacketType) -> bool {
-        self.buffer.first().is_some_and(|&first| PacketType::of(first) == Some(kind))
+        self.lane.buffer.first().is_some_and(|&first| PacketType::of(first) == Some(kind))
     }
 
     /// Puts bytes before those that stand in the buffer.
     pub(crate) fn put_back(&mut self, mut bytes: BytesMut) {
-        bytes.extend_from_slice(&self.buffer);
-        self.buffer = bytes;
+        bytes.extend_from_slice(&self.lane.buffer);
+        self.lane.buffer = bytes;
     }
 
     /// Reading pauses because of a limit.
@@ -125,45 +121,47 @@ impl Outbound {
     /// Whether the client leaves few enough answers unread to be given more.
     #[inline]
     pub(crate) fn has_room_for_answers(&self, config: &Config) -> bool {
-        self.buffer.is_empty() || self.answer_bytes < config.write_bytes_high
+        self.lane.buffer.is_empty() || self.lane.answer_bytes < config.write_bytes_high
     }
 
     /// Nothing waits, and there is room for more.
     #[inline]
     pub(crate) fn is_flowing(&self, config: &Config) -> bool {
-        self.queue.len() == 0 && self.window.is_resent() && self.buffer.len() < config.write_bytes_high
+        self.lane.queue.len() == 0
+            && self.window.is_resent()
+            && self.lane.buffer.len() < config.write_bytes_high
     }
 
     /// Appends an answer or a closing word. Nothing is left behind by an error.
     pub(crate) fn answer(&mut self, packet: &Packet) -> Result<(), Error> {
-        let start = self.buffer.len();
+        let start = self.lane.buffer.len();
         if start == 0 {
-            self.answer_bytes = 0;
+            self.lane.answer_bytes = 0;
         }
-        if let Err(error) = encode(packet, self.version, &mut self.buffer) {
-            self.buffer.truncate(start);
+        if let Err(error) = encode(packet, self.version, &mut self.lane.buffer) {
+            self.lane.buffer.truncate(start);
             return Err(Error::Encode(error));
         }
-        let size = self.buffer.len() - start;
+        let size = self.lane.buffer.len() - start;
         if exceeds(size, self.packet_size_max) {
-            self.buffer.truncate(start);
+            self.lane.buffer.truncate(start);
             return Err(Error::ClientPacketSize { size, maximum: self.packet_size_max });
         }
-        self.answer_bytes += size;
+        self.lane.answer_bytes += size;
         Ok(())
     }
 
     /// Writes a message if nothing is in its way, else queues it.
     #[inline]
     pub(crate) fn deliver(&mut self, now: Tick, delivery: &Delivery, config: &Config) -> Result<(), Error> {
-        let waits = self.buffer.len() >= config.write_bytes_high
-            || self.queue.holds(delivery.qos)
+        let waits = self.lane.buffer.len() >= config.write_bytes_high
+            || self.lane.queue.holds(delivery.qos)
             || (delivery.qos != QoS::AtMostOnce && !self.window.is_open());
         if !waits {
             self.send(now, delivery);
             return Ok(());
         }
-        match self.queue.offer(delivery.waiting(), config) {
+        match self.lane.queue.offer(delivery.waiting(), config) {
             Offered::Queued { dropped } => self.counters.dropped_queue_full += dropped,
             Offered::Dropped => self.counters.dropped_queue_full += 1,
             Offered::Full => {
@@ -176,12 +174,12 @@ impl Outbound {
     /// Moves what an earlier connection sent, and then queued messages, into the buffer while there is room.
     #[inline]
     pub(crate) fn fill(&mut self, now: Tick, config: &Config) {
-        while self.buffer.len() < config.write_bytes_high {
+        while self.lane.buffer.len() < config.write_bytes_high {
             if let Some((packet_id, delivery)) = self.window.resend() {
                 self.send_again(now, packet_id, delivery);
                 continue;
             }
-            match self.queue.pop(self.window.is_open()) {
+            match self.lane.queue.pop(self.window.is_open()) {
                 Some(delivery) => self.send(now, &delivery),
                 None => break,
             }
@@ -217,7 +215,7 @@ impl Outbound {
 
     /// Drops what stands in the buffer.
     pub(crate) fn discard(&mut self) {
-        self.buffer.clear();
+        self.lane.buffer.clear();
     }
 
     /// Appends one PUBLISH. The caller has seen that the window is open.
@@ -245,7 +243,9 @@ impl Outbound {
             if let (Some(packet_id), Some(awaited)) = (packet_id, awaited) {
                 self.window.acknowledge(packet_id, awaited);
             }
-        } else if let Some(packet_id) = packet_id.filter(|_| self.keeps || delivery.is_shared) {
+        } else if let Some(packet_id) =
+            packet_id.filter(|_| self.keeps || delivery.is_shared || self.lane.is_data())
+        {
             self.window.keep(packet_id, delivery.waiting());
         }
     }
@@ -280,19 +280,19 @@ impl Outbound {
         delivery: &Delivery,
     ) -> bool {
         let topic = delivery.message.topic();
-        let (topic_alias, alias_known) = self.aliases.find(topic);
+        let (topic_alias, alias_known) = self.lane.aliases.find(topic);
         let subscription_ids = &delivery.subscription_ids;
-        let start = self.buffer.len();
+        let start = self.lane.buffer.len();
         if !self.append(
             encoded,
             packet_id,
             &Recipient { expiry_s, topic_alias, alias_known, subscription_ids },
         ) {
-            self.buffer.truncate(start);
+            self.lane.buffer.truncate(start);
             return false;
         }
         if topic_alias.is_some() && !alias_known {
-            self.aliases.learn(topic);
+            self.lane.aliases.learn(topic);
         }
         true
     }
@@ -309,12 +309,12 @@ impl Outbound {
             if exceeds(encoded.size(), self.packet_size_max) {
                 return false;
             }
-            encoded.write(packet_id, &mut self.buffer);
+            encoded.write(packet_id, &mut self.lane.buffer);
             return true;
         }
-        let start = self.buffer.len();
-        encoded.write_for(packet_id, recipient, &mut self.buffer).is_ok()
-            && !exceeds(self.buffer.len() - start, self.packet_size_max)
+        let start = self.lane.buffer.len();
+        encoded.write_for(packet_id, recipient, &mut self.lane.buffer).is_ok()
+            && !exceeds(self.lane.buffer.len() - start, self.packet_size_max)
     }
 }
 

@@ -93,14 +93,39 @@ impl Queue {
                 return Offered::Full;
             }
         }
-        self.bytes += size;
+        self.push(delivery);
+        Offered::Queued { dropped }
+    }
+
+    /// Takes on what waits in another queue, in its order and whatever the limits say.
+    pub(crate) fn append(&mut self, mut other: Queue) {
+        while let Some(delivery) = other.pop(true) {
+            self.push(delivery);
+        }
+    }
+
+    fn push(&mut self, delivery: Delivery) {
+        self.bytes += delivery.size();
         self.next += 1;
         let queued = Queued { sequence: self.next, delivery };
         match queued.delivery.qos {
             QoS::AtMostOnce => self.at_most_once.push_back(queued),
             QoS::AtLeastOnce | QoS::ExactlyOnce => self.at_least_once.push_back(queued),
         }
-        Offered::Queued { dropped }
+    }
+
+    /// Drops QoS 0 as far as the limits ask for it; how many.
+    pub(crate) fn shorten(&mut self, config: &Config) -> u64 {
+        let mut dropped = 0;
+        while self.exceeds(config) && self.drop_oldest() {
+            dropped += 1;
+        }
+        dropped
+    }
+
+    /// Whether more waits than may; one message always may.
+    pub(crate) fn exceeds(&self, config: &Config) -> bool {
+        self.len() > 1 && (self.len() > config.queue_max || self.bytes > config.queue_bytes_max)
     }
 
     /// The oldest message that may be sent now.

@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 use revoq_mqtt::{PacketId, QoS};
 
-use crate::Delivery;
+use crate::{Delivery, StreamId};
+
+/// Packets in flight on each stream once there are several: together they find identifiers, 65,535 for 33 streams.
+const SHARED_SIZE_MAX: u16 = 1_985;
 
 /// What ends the flight of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,9 @@ pub(crate) enum Awaited {
 /// Identifier n lives in slot n - 1. A freed one is reused last, so that a late or repeated acknowledgement seldom
 /// meets a new packet; sending and acknowledging take constant time in any order. A window of a session that outlives
 /// its connection keeps what it sent, for the next connection.
+///
+/// Streams share the identifiers, so that one can take over what another sent. Each has a quota of its own, and what was sent
+/// on one is acknowledged there alone: all methods speak of the stream that [`Window::swap`] put into view.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     slots: Vec<Option<Awaited>>,
@@ -33,6 +39,22 @@ pub(crate) struct Window {
     /// What an earlier connection sent and this one did not yet, in order.
     unsent: VecDeque<PacketId>,
     next: u64,
+    /// Beside `slots`: on which stream each was sent. Empty as long as there is one alone.
+    streams: Vec<StreamId>,
+    flight: Flight,
+}
+
+/// What is in flight on one stream.
+#[derive(Debug, Default)]
+pub(crate) struct Flight {
+    stream: StreamId,
+    packets: usize,
+}
+
+impl Flight {
+    pub(crate) fn of(stream: StreamId) -> Flight {
+        Flight { stream, packets: 0 }
+    }
 }
 
 /// What is sent again on the next connection.
@@ -56,27 +78,60 @@ impl Window {
         }
         unsent.sort_unstable_by_key(|(sequence, _)| *sequence);
         self.unsent = unsent.into_iter().map(|(_, packet_id)| packet_id).collect();
+        self.streams = Vec::new();
+        let packets = self.slots.len() - self.free.len() - self.unsent.len();
+        self.flight = Flight { stream: StreamId::CONTROL, packets };
     }
 
-    /// Whether everything that an earlier connection sent has been sent again.
+    /// There are several streams from now on.
+    pub(crate) fn share(&mut self) {
+        self.size_max = self.size_max.min(SHARED_SIZE_MAX);
+    }
+
+    /// Puts another stream into view.
+    pub(crate) fn swap(&mut self, flight: &mut Flight) {
+        std::mem::swap(&mut self.flight, flight);
+    }
+
+    /// A stream is closed: what was sent on it and is kept is to be sent again, on the control stream, in order.
+    pub(crate) fn hand_over(&mut self, closed: StreamId) {
+        let mut unsent: Vec<(u64, PacketId)> = Vec::new();
+        for (at, stream) in self.streams.iter_mut().enumerate().filter(|(_, stream)| **stream == closed) {
+            *stream = StreamId::CONTROL;
+            if let Some(Some(kept)) = self.kept.get(at) {
+                unsent.push((kept.sequence, identifier(at).expect("it has one")));
+            }
+        }
+        unsent.sort_unstable_by_key(|(sequence, _)| *sequence);
+        self.unsent.extend(unsent.into_iter().map(|(_, packet_id)| packet_id));
+    }
+
+    /// Whether everything that an earlier connection or stream sent has been sent again: before that the control stream
+    /// takes nothing new.
     pub(crate) fn is_resent(&self) -> bool {
-        self.unsent.is_empty()
+        self.unsent.is_empty() || self.flight.stream != StreamId::CONTROL
     }
 
-    /// Packets that this connection sent and that are not acknowledged.
-    #[inline]
+    /// Packets that were sent on this connection and stream, and that are not acknowledged.
+    #[cfg(test)]
     pub(crate) fn in_flight(&self) -> usize {
-        self.slots.len() - self.free.len() - self.unsent.len()
+        self.flight.packets
     }
 
     /// Whether a message may be sent that was not sent before.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
-        self.is_resent() && self.has_quota()
+        let has_identifier = !self.free.is_empty() || self.slots.len() < usize::from(u16::MAX);
+        self.is_resent() && self.has_quota() && has_identifier
     }
 
     fn has_quota(&self) -> bool {
-        self.in_flight() < usize::from(self.size_max)
+        self.flight.packets < usize::from(self.size_max)
+    }
+
+    #[inline]
+    fn is_in_view(&self, slot: usize) -> bool {
+        self.streams.get(slot).copied().unwrap_or_default() == self.flight.stream
     }
 
     /// A fresh identifier for a packet that waits for `awaited`; `None` while the window is shut.
@@ -85,12 +140,19 @@ impl Window {
         if !self.is_open() {
             return None;
         }
-        if let Some(packet_id) = self.free.pop_front() {
+        let packet_id = if let Some(packet_id) = self.free.pop_front() {
             self.slots[slot(packet_id)] = Some(awaited);
-            return Some(packet_id);
+            packet_id
+        } else {
+            let packet_id = identifier(self.slots.len())?;
+            self.slots.push(Some(awaited));
+            packet_id
+        };
+        if self.flight.stream != StreamId::CONTROL || !self.streams.is_empty() {
+            self.streams.resize(self.slots.len(), StreamId::CONTROL);
+            self.streams[slot(packet_id)] = self.flight.stream;
         }
-        let packet_id = identifier(self.slots.len())?;
-        self.slots.push(Some(awaited));
+        self.flight.packets += 1;
         Some(packet_id)
     }
 
@@ -106,12 +168,16 @@ impl Window {
     /// The next packet to be sent again, as far as the window is open: a PUBLISH, or without a message a PUBREL, which
     /// needs no quota.
     pub(crate) fn resend(&mut self) -> Option<(PacketId, Option<Delivery>)> {
+        if self.is_resent() {
+            return None;
+        }
         let packet_id = *self.unsent.front()?;
         let delivery = self.kept[slot(packet_id)].as_ref().and_then(|kept| kept.delivery.clone());
         if delivery.is_some() && !self.has_quota() {
             return None;
         }
         self.unsent.pop_front();
+        self.flight.packets += 1;
         Some((packet_id, delivery))
     }
 
@@ -124,21 +190,22 @@ impl Window {
     /// What is awaited for `packet_id`.
     #[inline]
     pub(crate) fn awaited(&self, packet_id: PacketId) -> Option<Awaited> {
-        self.slots.get(slot(packet_id)).copied().flatten()
+        let slot = slot(packet_id);
+        self.slots.get(slot).copied().flatten().filter(|_| self.is_in_view(slot))
     }
 
     /// The client has a QoS 2 message: from now on PUBCOMP is awaited ([MQTT-4.3.3-4]). False when PUBREC was not.
     pub(crate) fn received(&mut self, packet_id: PacketId) -> bool {
         let slot_of = slot(packet_id);
-        let Some(awaited) = self.slots.get_mut(slot_of).filter(|slot| **slot == Some(Awaited::PubRec)) else {
+        if self.awaited(packet_id) != Some(Awaited::PubRec) {
             return false;
-        };
-        *awaited = Some(Awaited::PubComp);
+        }
+        self.slots[slot_of] = Some(Awaited::PubComp);
         if let Some(Some(kept)) = self.kept.get_mut(slot_of) {
             *kept = Kept { sequence: self.next, delivery: None };
             self.next += 1;
         }
-        self.forget_unsent(packet_id);
+        self.flight.packets += usize::from(self.forget_unsent(packet_id));
         true
     }
 
@@ -146,23 +213,25 @@ impl Window {
     #[inline]
     pub(crate) fn acknowledge(&mut self, packet_id: PacketId, awaited: Awaited) -> bool {
         let slot_of = slot(packet_id);
-        match self.slots.get_mut(slot_of) {
-            Some(entry) if *entry == Some(awaited) => *entry = None,
-            _ => return false,
+        if self.awaited(packet_id) != Some(awaited) {
+            return false;
         }
+        self.slots[slot_of] = None;
         if let Some(kept) = self.kept.get_mut(slot_of) {
             *kept = None;
         }
-        self.forget_unsent(packet_id);
+        self.flight.packets -= usize::from(!self.forget_unsent(packet_id));
         self.free.push_back(packet_id);
         true
     }
 
-    /// An acknowledgement of what an earlier connection sent, before this one has sent it again.
-    fn forget_unsent(&mut self, packet_id: PacketId) {
-        if !self.unsent.is_empty() {
+    /// An acknowledgement of what an earlier connection or stream sent, before this one has sent it again. False: it was sent.
+    fn forget_unsent(&mut self, packet_id: PacketId) -> bool {
+        let before = self.unsent.len();
+        if before > 0 {
             self.unsent.retain(|unsent| *unsent != packet_id);
         }
+        self.unsent.len() < before
     }
 }
 
@@ -224,5 +293,25 @@ mod tests {
         let mut window = window(4);
         assert!(!window.acknowledge(PacketId::new(9).expect("not zero"), Awaited::PubAck));
         assert_eq!(window.in_flight(), 0);
+    }
+
+    #[test]
+    fn each_stream_has_its_quota_and_its_acknowledgements() {
+        let (mut window, mut other) = (window(2), Flight::of(StreamId(1)));
+        window.share();
+        let one = window.send(Awaited::PubAck).expect("open");
+        window.swap(&mut other);
+        let two = window.send(Awaited::PubAck).expect("open");
+        let three = window.send(Awaited::PubRec).expect("open");
+        assert_eq!((one.get(), two.get(), three.get()), (1, 2, 3), "no identifier is there twice");
+        assert!(!window.is_open(), "two are in flight here");
+        assert!(!window.acknowledge(one, Awaited::PubAck), "it was sent on another stream");
+        window.swap(&mut other);
+        assert!(window.is_open() && !window.received(three));
+        assert!(window.acknowledge(one, Awaited::PubAck));
+        assert_eq!(window.in_flight(), 0);
+        window.swap(&mut other);
+        assert!(window.acknowledge(two, Awaited::PubAck) && window.received(three));
+        assert_eq!((window.in_flight(), window.awaited(three)), (1, Some(Awaited::PubComp)));
     }
 }

@@ -242,6 +242,7 @@ impl Candidate {
             will_delay_s: self.will_delay_s,
             acks: state.acks,
             subscriptions: state.subscriptions,
+            streams_opened: state.streams_opened,
             ..Connected::new(self.version, assigned.unwrap_or(self.client_id), core.now)
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use revoq_mqtt::{Ack, ClientId, Disconnect, Packet, PacketType, ReasonCode, TopicFilter, Version};
 
 use super::Core;
+use super::streams::Streams;
 use super::subscribe::Requests;
 use crate::acks::Acks;
 use crate::aliases::Aliases;
@@ -34,6 +35,10 @@ pub(super) struct Connected {
     pub(super) published: [Rate; 2],
     pub(super) requests: Requests,
     pub(super) subscriptions: BTreeSet<TopicFilter>,
+    /// From the first data stream on.
+    pub(super) streams: Option<Box<Streams>>,
+    /// Data streams that the session ever had.
+    pub(super) streams_opened: u32,
 }
 
 impl Connected {
@@ -54,6 +59,8 @@ impl Connected {
             published: Default::default(),
             requests: Requests::default(),
             subscriptions: BTreeSet::new(),
+            streams: None,
+            streams_opened: 0,
         }
     }
 

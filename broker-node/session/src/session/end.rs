@@ -31,11 +31,12 @@ impl Connected {
         }));
     }
 
-    pub(super) fn into_state(self, core: &mut Core) -> Box<SessionState> {
+    pub(super) fn into_state(mut self, core: &mut Core) -> Box<SessionState> {
+        let stream_acks = self.close_all(core);
         let (window, queue) = core.outbound.take();
-        let expiry_s = self.session_expiry_s;
+        let (expiry_s, streams_opened) = (self.session_expiry_s, self.streams_opened);
         let (subscriptions, acks) = (self.subscriptions, self.acks);
-        Box::new(SessionState { expiry_s, subscriptions, acks, window, queue })
+        Box::new(SessionState { expiry_s, streams_opened, subscriptions, acks, stream_acks, window, queue })
     }
 
     /// A server speaks last only when the client did not ([MQTT-3.14.4-1], 4.13.1).

@@ -1,9 +1,11 @@
 //! The state machine of one connection.
 
+mod answers;
 mod connect;
 mod connected;
 mod end;
 mod publish;
+mod streams;
 mod subscribe;
 
 use std::collections::VecDeque;
@@ -11,11 +13,11 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use revoq_mqtt::{
-    ClientId, PACKET_SIZE_MAX, PacketId, PacketType, Peek, ReasonCode, TopicFilter, Version, decode, peek,
+    ClientId, PACKET_SIZE_MAX, PacketType, Peek, ReasonCode, TopicFilter, Version, decode, peek,
 };
 
 use crate::outbound::Outbound;
-use crate::{Admission, Cause, CloseReason, Config, Counters, Delivery, Error, Output, PublishToken, Tick};
+use crate::{Admission, Cause, CloseReason, Config, Counters, Delivery, Error, Output, StreamId, Tick};
 use connected::Connected;
 
 /// Outputs that a call of `handle_bytes` leaves for the driver at most: the contract makes it call again.
@@ -49,6 +51,10 @@ const OUTPUTS_KEPT: usize = 8;
 ///    [puts back](Session::put_back) what has not begun to leave), and nothing may follow half a packet. After each complete write it looks again, because queued messages move up.
 /// 4. [`next_timeout`](Session::next_timeout): [`handle_timeout`](Session::handle_timeout) is due then. Calling it
 ///    early does no harm; calling it with bytes of the client unread may end a session that is alive.
+///
+/// Data streams, where the transport has any, are handled likewise, one after the other, by the methods that name a stream:
+/// [`open_stream`](Session::open_stream) to [`close_stream`](Session::close_stream). Each has a write buffer, a queue, a
+/// quota in both directions and topic aliases of its own; everything else is the session's.
 ///
 /// The socket is read only while [`wants_bytes`](Session::wants_bytes) says so; that is the back-pressure
 /// towards the client. After [`Output::Closed`] every input is ignored.
@@ -131,33 +137,15 @@ impl Session {
         }
     }
 
-    /// The router has a message: the PUBLISH of `token` is acknowledged, by PUBACK or PUBREC, with 0x10 if there was no
-    /// subscriber.
-    pub fn handle_published(&mut self, now: Tick, token: PublishToken, matched: bool) {
-        let reason = if matched { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers };
-        // What came before the last packet of the connection is carried out after its end. The client is not told any more; it
-        // sends the message again, and then that is not published a second time.
-        if let Some(Output::Closed(CloseReason { session: Some(session), .. })) = self.core.outputs.back_mut()
-        {
-            return session.acks.answer(token, reason);
-        }
-        self.connected(now, |connected, core| connected.published(core, token, reason));
-    }
-
-    /// The router has, or has not, taken the filters of [`Output::Subscribe`]: a code for each.
-    pub fn handle_subscribed(&mut self, now: Tick, packet_id: PacketId, reasons: Vec<ReasonCode>) {
-        self.connected(now, |connected, core| connected.subscribed(core, packet_id, reasons));
-    }
-
-    /// The router has removed the filters of [`Output::Unsubscribe`]: a code for each.
-    pub fn handle_unsubscribed(&mut self, now: Tick, packet_id: PacketId, reasons: Vec<ReasonCode>) {
-        self.connected(now, |connected, core| connected.unsubscribed(core, packet_id, reasons));
-    }
-
-    /// A message for this client: it is written, queued or, by the limits of [`Config`], dropped.
+    /// A message for this client: it is written, queued or, by the limits of [`Config`], dropped. Where the stream of its
+    /// subscription is closed, it goes over the control stream.
     #[inline]
     pub fn handle_delivery(&mut self, now: Tick, delivery: &Delivery) {
+        let is_data = delivery.stream != StreamId::CONTROL && self.view(delivery.stream);
         self.connected(now, |_, core| core.outbound.deliver(now, delivery, &core.config));
+        if is_data {
+            self.unview();
+        }
     }
 
     /// The time of [`next_timeout`](Session::next_timeout) has come, or perhaps not yet.
@@ -343,6 +331,7 @@ impl Session {
             State::Connected(connected) => {
                 let bytes = frame.len();
                 let packet = decode(frame, connected.version).map_err(|error| Cause::Failed(error.into()))?;
+                connected.check_place(&packet)?;
                 connected.meter(&mut self.core, &packet, bytes);
                 connected.handle_packet(&mut self.core, packet)
             }
@@ -353,7 +342,10 @@ impl Session {
     fn end(&mut self, cause: Cause) {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Closed => {}
-            State::Connected(connected) => connected.end(&mut self.core, cause),
+            State::Connected(mut connected) => {
+                connected.unview(&mut self.core);
+                connected.end(&mut self.core, cause);
+            }
             State::AwaitingConnect { .. } => self.core.close(cause, None),
             State::AwaitingAdmission(candidate) => {
                 if let Cause::Cut(reason) = cause {

@@ -9,7 +9,7 @@ use revoq_mqtt::{
 
 use super::Core;
 use super::connected::Connected;
-use crate::{Config, Error, Output, SubscriptionTerms};
+use crate::{Config, Error, Output, StreamId, SubscriptionTerms};
 
 /// Requests that the driver has not answered, in order of arrival.
 #[derive(Debug, Default)]
@@ -19,6 +19,7 @@ pub(super) struct Requests {
 
 #[derive(Debug)]
 struct Request {
+    stream: StreamId,
     packet_id: PacketId,
     kind: Kind,
 }
@@ -45,9 +46,21 @@ impl Requests {
         self.waiting.len()
     }
 
+    /// A stream is closed: nobody waits for the answers.
+    pub(super) fn forget(&mut self, stream: StreamId) {
+        self.waiting.retain(|request| request.stream != stream);
+    }
+
     /// The oldest request of this identifier: a client may reuse one only after the answer, so there is one.
-    fn take(&mut self, packet_id: PacketId, of_kind: impl Fn(&Kind) -> bool) -> Option<Kind> {
-        let found = |request: &Request| request.packet_id == packet_id && of_kind(&request.kind);
+    fn take(
+        &mut self,
+        stream: StreamId,
+        packet_id: PacketId,
+        of_kind: impl Fn(&Kind) -> bool,
+    ) -> Option<Kind> {
+        let found = |request: &Request| {
+            request.stream == stream && request.packet_id == packet_id && of_kind(&request.kind)
+        };
         let index = self.waiting.iter().position(found)?;
         self.waiting.remove(index).map(|request| request.kind)
     }
@@ -56,6 +69,7 @@ impl Requests {
 impl Connected {
     pub(super) fn handle_subscribe(&mut self, core: &mut Core, subscribe: Subscribe) -> Result<(), Error> {
         let Subscribe { packet_id, subscription_id, subscriptions, .. } = subscribe;
+        let stream = core.outbound.stream();
         let mut verdicts = Vec::with_capacity(subscriptions.len());
         let mut filters = Vec::with_capacity(subscriptions.len());
         for Subscription { filter, mut options } in subscriptions {
@@ -70,13 +84,13 @@ impl Connected {
             let fresh = self.subscriptions.insert(filter.clone()).then(|| filter.clone());
             verdicts.push(Verdict::Asked { fresh });
             options.qos = options.qos.min(core.config.qos_max);
-            filters.push((filter, SubscriptionTerms { options, id: subscription_id }));
+            filters.push((filter, SubscriptionTerms { options, id: subscription_id, stream }));
         }
         if filters.is_empty() {
             return self.answer_subscribe(core, packet_id, verdicts, Vec::new());
         }
-        self.requests.waiting.push_back(Request { packet_id, kind: Kind::Subscribe(verdicts) });
-        core.outputs.push_back(Output::Subscribe { packet_id, filters });
+        self.requests.waiting.push_back(Request { stream, packet_id, kind: Kind::Subscribe(verdicts) });
+        core.outputs.push_back(Output::Subscribe { stream, packet_id, filters });
         Ok(())
     }
 
@@ -89,8 +103,9 @@ impl Connected {
         for filter in &filters {
             self.subscriptions.remove(filter);
         }
-        self.requests.waiting.push_back(Request { packet_id, kind: Kind::Unsubscribe(filters.len()) });
-        core.outputs.push_back(Output::Unsubscribe { packet_id, filters });
+        let (stream, kind) = (core.outbound.stream(), Kind::Unsubscribe(filters.len()));
+        self.requests.waiting.push_back(Request { stream, packet_id, kind });
+        core.outputs.push_back(Output::Unsubscribe { stream, packet_id, filters });
         Ok(())
     }
 
@@ -101,7 +116,8 @@ impl Connected {
         packet_id: PacketId,
         reasons: Vec<ReasonCode>,
     ) -> Result<(), Error> {
-        match self.requests.take(packet_id, |kind| matches!(kind, Kind::Subscribe(_))) {
+        match self.requests.take(core.outbound.stream(), packet_id, |kind| matches!(kind, Kind::Subscribe(_)))
+        {
             Some(Kind::Subscribe(verdicts)) => self.answer_subscribe(core, packet_id, verdicts, reasons),
             _ => Ok(()),
         }
@@ -114,7 +130,10 @@ impl Connected {
         packet_id: PacketId,
         reasons: Vec<ReasonCode>,
     ) -> Result<(), Error> {
-        match self.requests.take(packet_id, |kind| matches!(kind, Kind::Unsubscribe(_))) {
+        match self
+            .requests
+            .take(core.outbound.stream(), packet_id, |kind| matches!(kind, Kind::Unsubscribe(_)))
+        {
             Some(Kind::Unsubscribe(filters)) if filters == reasons.len() => {
                 let properties = AckProperties::default();
                 core.outbound.answer(&Packet::UnsubAck(UnsubAck { packet_id, reasons, properties }))

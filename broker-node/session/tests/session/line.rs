@@ -8,7 +8,7 @@ use revoq_mqtt::{
     PayloadFormat, Publish, PublishProperties, QoS, ReasonCode, Subscribe, SubscribeOptions, Subscription,
     SubscriptionId, Topic, TopicAlias, Unsubscribe, UserProperties, Version, Will,
 };
-use revoq_session::SubscriptionTerms;
+use revoq_session::{StreamId, SubscriptionTerms};
 
 pub(crate) struct Line<'a> {
     pub(crate) command: &'a str,
@@ -174,9 +174,9 @@ impl<'a> Line<'a> {
     }
 
     /// The subscription by which a message reaches the client.
-    pub(crate) fn terms(&self) -> SubscriptionTerms {
+    pub(crate) fn terms(&self, stream: StreamId) -> SubscriptionTerms {
         let granted = QoS::try_from(self.value::<u8>("granted").unwrap_or(1)).expect("0, 1 or 2");
-        SubscriptionTerms { options: self.options(granted), id: self.subscription_id() }
+        SubscriptionTerms { options: self.options(granted), id: self.subscription_id(), stream }
     }
 
     /// The codes that a driver answers, as hexadecimal bytes.

@@ -1,10 +1,14 @@
 //! Arbitrary input never panics, never hangs and never grows a buffer over its limit.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use revoq_mqtt::{ReasonCode, encode};
-use revoq_session::{Accept, Admission, Config, Output, Session, Tick};
+use revoq_session::{
+    Accept, Admission, Config, DATA_STREAMS_MAX, Delivery, Message, Output, Session, StreamId, Tick,
+};
 
 use crate::line::Line;
 use crate::stage::Stage;
@@ -52,6 +56,37 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+#[derive(Clone, Debug)]
+enum StreamStep {
+    Open,
+    Close,
+    Packet(usize),
+    Deliver(u8, u16),
+    Take,
+    Answer,
+    Published,
+}
+
+fn stream_step() -> impl Strategy<Value = StreamStep> {
+    prop_oneof![
+        3 => Just(StreamStep::Open),
+        2 => Just(StreamStep::Close),
+        // Without CONNECT, PINGREQ and AUTH, which end the session on most streams.
+        8 => (1..PACKETS.len() - 2).prop_map(StreamStep::Packet),
+        6 => (0..3u8, 0..400u16).prop_map(|(qos, size)| StreamStep::Deliver(qos, size)),
+        4 => Just(StreamStep::Take),
+        2 => Just(StreamStep::Answer),
+        3 => Just(StreamStep::Published),
+    ]
+}
+
+fn delivery(stream: StreamId, qos: u8, size: u16) -> Delivery {
+    let line = format!("deliver topic=t qos={qos} granted={qos} size={size}");
+    let line = Line::parse(&line);
+    let message = Arc::new(Message::new(line.publish(), Tick(0)));
+    Delivery::new(&message, &line.terms(stream), false).expect("not the client's own")
+}
+
 fn config() -> Config {
     Config {
         packet_size_max: 256,
@@ -77,14 +112,18 @@ fn bytes_of(line: &str) -> BytesMut {
 #[derive(Default)]
 struct Owed {
     tokens: Vec<revoq_session::PublishToken>,
-    requests: Vec<(revoq_mqtt::PacketId, usize)>,
+    requests: Vec<(StreamId, revoq_mqtt::PacketId, usize)>,
     closed: usize,
 }
 
 impl Owed {
-    fn drain(&mut self, session: &mut Session, now: Tick, input: &mut BytesMut) {
+    fn drain(&mut self, session: &mut Session, now: Tick, stream: StreamId, input: &mut BytesMut) {
         loop {
-            session.handle_bytes(now, input);
+            if stream == StreamId::CONTROL {
+                session.handle_bytes(now, input);
+            } else {
+                session.handle_stream_bytes(now, stream, input);
+            }
             let mut quiet = true;
             while let Some(output) = session.poll_output() {
                 quiet = false;
@@ -94,11 +133,11 @@ impl Owed {
                         session.handle_admission(now, Admission::Accept(accept));
                     }
                     Output::Publish { token, .. } => self.tokens.extend(token),
-                    Output::Subscribe { packet_id, filters } => {
-                        self.requests.push((packet_id, filters.len()));
+                    Output::Subscribe { stream, packet_id, filters } => {
+                        self.requests.push((stream, packet_id, filters.len()));
                     }
-                    Output::Unsubscribe { packet_id, filters } => {
-                        self.requests.push((packet_id, filters.len()));
+                    Output::Unsubscribe { stream, packet_id, filters } => {
+                        self.requests.push((stream, packet_id, filters.len()));
                     }
                     Output::Closed(_) => self.closed += 1,
                 }
@@ -110,9 +149,9 @@ impl Owed {
     }
 
     fn answer_request(&mut self, session: &mut Session, now: Tick) {
-        if let Some((packet_id, filters)) = self.requests.pop() {
-            session.handle_subscribed(now, packet_id, vec![ReasonCode::Success; filters]);
-            session.handle_unsubscribed(now, packet_id, vec![ReasonCode::Success; filters]);
+        if let Some((stream, packet_id, filters)) = self.requests.pop() {
+            session.handle_subscribed(now, stream, packet_id, vec![ReasonCode::Success; filters]);
+            session.handle_unsubscribed(now, stream, packet_id, vec![ReasonCode::Success; filters]);
         }
     }
 }
@@ -164,12 +203,58 @@ proptest! {
                 }
                 Step::Cut => stage.session.handle_cut(now, ReasonCode::AdministrativeAction),
             }
-            owed.drain(&mut stage.session, now, &mut input);
+            owed.drain(&mut stage.session, now, StreamId::CONTROL, &mut input);
             let limit = 2 * 512 + 512;
             let held = stage.session.write_buffer().len();
             prop_assert!(held <= limit, "{} bytes in the buffer", held);
             prop_assert_eq!(owed.closed, usize::from(stage.session.is_closed()), "closed exactly once");
             prop_assert!(!stage.session.is_closed() || stage.session.next_timeout().is_none());
         }
+    }
+
+    #[test]
+    fn arbitrary_steps_on_several_streams_keep_the_limits(
+        steps in vec((0..4usize, stream_step()), 0..300),
+        keeps in any::<bool>(),
+    ) {
+        let expiry = if keeps { "expiry=60" } else { "" };
+        let mut stage = Stage::connected(config(), &format!("connect v=5 id=a receive_max=3 {expiry}"));
+        let session = &mut stage.session;
+        // The control stream is the first, and stays.
+        let mut streams = vec![(StreamId::CONTROL, BytesMut::new())];
+        let mut owed = Owed::default();
+        let now = Tick(0);
+        for (at, step) in steps {
+            let at = at % streams.len();
+            let (stream, input) = &mut streams[at];
+            match step {
+                StreamStep::Open => streams.extend(session.open_stream().map(|id| (id, BytesMut::new()))),
+                StreamStep::Close if at > 0 => {
+                    session.close_stream(now, *stream);
+                    streams.remove(at);
+                }
+                StreamStep::Packet(n) => input.extend_from_slice(&bytes_of(PACKETS[n])),
+                StreamStep::Deliver(qos, size) => session.handle_delivery(now, &delivery(*stream, qos, size)),
+                StreamStep::Take if at > 0 => _ = session.take_stream_bytes(*stream),
+                StreamStep::Take => session.write_buffer().clear(),
+                StreamStep::Answer => owed.answer_request(session, now),
+                StreamStep::Published => {
+                    if let Some(token) = owed.tokens.pop() {
+                        session.handle_published(now, token, true);
+                    }
+                }
+                StreamStep::Close => {}
+            }
+            prop_assert!(streams.len() <= DATA_STREAMS_MAX + 1);
+            for (stream, input) in &mut streams {
+                owed.drain(session, now, *stream, input);
+            }
+            let held = session.write_buffer().len();
+            prop_assert!(held <= 3 * 512, "{} bytes in the buffer", held);
+            prop_assert_eq!(owed.closed, usize::from(session.is_closed()), "closed exactly once");
+        }
+        session.handle_eof(now);
+        owed.drain(session, now, StreamId::CONTROL, &mut BytesMut::new());
+        prop_assert_eq!(owed.closed, 1);
     }
 }

@@ -16,7 +16,7 @@ pub(crate) fn output(output: &Output) -> String {
             let owed = if token.is_some() { " owed" } else { "" };
             format!("Publish {}{owed}", message(published))
         }
-        Output::Subscribe { packet_id, filters } => {
+        Output::Subscribe { packet_id, filters, .. } => {
             let mut line = format!("Subscribe id={packet_id}");
             for (filter, terms) in filters {
                 let options = terms.options;
@@ -27,7 +27,7 @@ pub(crate) fn output(output: &Output) -> String {
             }
             line
         }
-        Output::Unsubscribe { packet_id, filters } => {
+        Output::Unsubscribe { packet_id, filters, .. } => {
             let filters: Vec<_> = filters.iter().map(TopicFilter::as_str).collect();
             format!("Unsubscribe id={packet_id} {}", filters.join(" "))
         }

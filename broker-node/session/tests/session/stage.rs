@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use revoq_mqtt::{Packet, Peek, Version, decode, encode, peek};
 use revoq_session::{
-    Accept, Admission, Config, Delivery, Message, Output, PublishToken, Session, SessionState, Tick,
+    Accept, Admission, Config, Delivery, Message, Output, PublishToken, Session, SessionState, StreamId, Tick,
 };
 
 use crate::line::{Line, code};
@@ -27,6 +27,14 @@ pub(crate) struct Stage {
     config: Arc<Config>,
     /// Of a client that is away.
     away: Option<Box<SessionState>>,
+    /// `stream=1` is the first of them.
+    streams: Vec<DataStream>,
+}
+
+struct DataStream {
+    id: StreamId,
+    input: BytesMut,
+    stalled: bool,
 }
 
 impl Stage {
@@ -43,6 +51,7 @@ impl Stage {
             prompt: false,
             config,
             away: None,
+            streams: Vec::new(),
         }
     }
 
@@ -58,7 +67,7 @@ impl Stage {
     pub(crate) fn run(&mut self, text: &str) -> Vec<String> {
         let line = Line::parse(text);
         match line.packet() {
-            Some(packet) => self.send(&packet),
+            Some(packet) => self.send(&packet, line.value("stream")),
             None => self.step(&line),
         }
         self.drain();
@@ -72,14 +81,23 @@ impl Stage {
         std::mem::take(&mut self.told)
     }
 
-    fn send(&mut self, packet: &Packet) {
+    fn send(&mut self, packet: &Packet, stream: Option<usize>) {
         if let Packet::Connect(connect) = packet {
             self.version = connect.version;
         }
-        encode(packet, self.version, &mut self.input).expect("a packet that a client can send");
+        let input = match stream {
+            Some(number) => &mut self.streams[number - 1].input,
+            None => &mut self.input,
+        };
+        encode(packet, self.version, input).expect("a packet that a client can send");
+    }
+
+    fn stream(&self, line: &Line<'_>) -> StreamId {
+        line.value::<usize>("stream").map_or(StreamId::CONTROL, |number| self.streams[number - 1].id)
     }
 
     pub(crate) fn step(&mut self, line: &Line<'_>) {
+        let stream = self.stream(line);
         let (session, now) = (&mut self.session, self.now);
         match line.command {
             "bytes" => {
@@ -100,8 +118,8 @@ impl Stage {
                 let token = self.tokens[line.value::<usize>("n").expect("n= is given") - 1];
                 session.handle_published(now, token, !line.has("unmatched"));
             }
-            "subscribed" => session.handle_subscribed(now, line.packet_id(), line.codes()),
-            "unsubscribed" => session.handle_unsubscribed(now, line.packet_id(), line.codes()),
+            "subscribed" => session.handle_subscribed(now, stream, line.packet_id(), line.codes()),
+            "unsubscribed" => session.handle_unsubscribed(now, stream, line.packet_id(), line.codes()),
             "deliver" => self.deliver(line),
             "cut" => session.handle_cut(now, code(line.bare().next().expect("a reason code"))),
             "eof" => session.handle_eof(now),
@@ -117,9 +135,19 @@ impl Stage {
                 self.session = Session::new(self.config.clone(), now);
                 self.input.clear();
                 self.tokens.clear();
+                self.streams.iter_mut().for_each(|stream| stream.stalled = true);
             }
-            "stall" => self.stalled = true,
-            "read" => self.stalled = false,
+            "stall" => *self.stalled(line) = true,
+            "read" => *self.stalled(line) = false,
+            "open" => {
+                let id = session.open_stream().expect("there is room");
+                self.streams.push(DataStream { id, input: BytesMut::new(), stalled: false });
+                self.told.push(format!("stream {}", self.streams.len()));
+            }
+            "close" => {
+                let rest = session.close_stream(now, stream).freeze();
+                self.tell_written(line.text("stream").expect("stream= is given"), rest);
+            }
             "prompt" => self.prompt = true,
             other => panic!("{other}: no such step"),
         }
@@ -127,11 +155,12 @@ impl Stage {
 
     /// A message from another client, published `age=` milliseconds ago.
     fn deliver(&mut self, line: &Line<'_>) {
+        let stream = self.stream(line);
         let received = Tick(self.now.0 - line.value::<u64>("age").unwrap_or(0));
         let message = Arc::new(Message::new(line.publish(), received));
-        if let Some(mut delivery) = Delivery::new(&message, &line.terms(), line.has("own")) {
+        if let Some(mut delivery) = Delivery::new(&message, &line.terms(stream), line.has("own")) {
             if line.has("again") {
-                delivery.join(&line.terms(), false);
+                delivery.join(&line.terms(stream), false);
             }
             for _ in 0..line.value("times").unwrap_or(1) {
                 let Some(state) = &mut self.away else {
@@ -147,10 +176,20 @@ impl Stage {
         }
     }
 
+    fn stalled(&mut self, line: &Line<'_>) -> &mut bool {
+        match line.value::<usize>("stream") {
+            Some(number) => &mut self.streams[number - 1].stalled,
+            None => &mut self.stalled,
+        }
+    }
+
     /// The driver's loop of the contract.
     fn drain(&mut self) {
         loop {
             self.session.handle_bytes(self.now, &mut self.input);
+            for stream in &mut self.streams {
+                self.session.handle_stream_bytes(self.now, stream.id, &mut stream.input);
+            }
             let mut quiet = true;
             while let Some(output) = self.session.poll_output() {
                 quiet = false;
@@ -174,17 +213,28 @@ impl Stage {
             if written.is_empty() {
                 break;
             }
-            self.tell_written(written);
+            self.tell_written("", written);
+        }
+        for number in 1..=self.streams.len() {
+            let DataStream { id, stalled: false, .. } = self.streams[number - 1] else { continue };
+            loop {
+                let written = self.session.take_stream_bytes(id).freeze();
+                if written.is_empty() {
+                    break;
+                }
+                self.tell_written(&number.to_string(), written);
+            }
         }
     }
 
-    fn tell_written(&mut self, mut written: Bytes) {
+    /// Of the control stream after `>`, of a data stream after its number.
+    fn tell_written(&mut self, stream: &str, mut written: Bytes) {
         while !written.is_empty() {
             let Ok(Peek::Frame(total)) = peek(&written, u32::MAX) else {
                 panic!("not whole packets: {written:02x?}");
             };
             let packet = decode(written.split_to(total), self.version).expect("a packet of this version");
-            self.told.push(format!("> {}", show::packet(&packet, self.version)));
+            self.told.push(format!("{stream}> {}", show::packet(&packet, self.version)));
         }
     }
 }

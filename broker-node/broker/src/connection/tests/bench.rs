@@ -37,6 +37,8 @@ pub(super) struct Bench {
     pub(super) ws: SocketAddr,
     pub(super) wss: SocketAddr,
     pub(super) quic: SocketAddr,
+    /// With data streams.
+    pub(super) multi_stream: SocketAddr,
     pub(super) proxied: SocketAddr,
     pub(super) proxied_tls: SocketAddr,
 }
@@ -102,14 +104,22 @@ impl Bench {
         let proxied = serve(Layers { proxy: true, ..Layers::default() });
         let proxied_tls =
             serve(Layers { proxy: true, tls: Some(acceptor(Carries::Mqtt)), ..Layers::default() });
-        let socket =
-            bind_udp("tests", "127.0.0.1:0".parse().expect("an address"), false).expect("a free port");
-        let quic = socket.local_addr().expect("it is bound");
-        let endpoint = quic::endpoint(socket, config(Carries::Mqtt)).expect("an endpoint");
-        let listener = quic::Listener { node: node.clone(), slots, endpoint, tasks: TaskTracker::new() };
-        tokio::spawn(listener.run(node.stopping.clone()));
+        let serve_quic = |data_streams_max| {
+            let socket =
+                bind_udp("tests", "127.0.0.1:0".parse().expect("an address"), false).expect("a free port");
+            let address = socket.local_addr().expect("it is bound");
+            let endpoint =
+                quic::endpoint(socket, config(Carries::Mqtt), data_streams_max).expect("an endpoint");
+            let (node, slots, tasks) = (node.clone(), slots.clone(), TaskTracker::new());
+            let multi_stream = data_streams_max > 0;
+            let listener = quic::Listener { node, slots, endpoint, multi_stream, tasks };
+            let stop = listener.node.stopping.clone();
+            tokio::spawn(listener.run(stop));
+            address
+        };
+        let (quic, multi_stream) = (serve_quic(0), serve_quic(node.limits.quic_streams_max));
         tokio::spawn(sessions::keep(node.clone()));
-        Bench { node, tcp, tls, ws, wss, quic, proxied, proxied_tls }
+        Bench { node, tcp, tls, ws, wss, quic, multi_stream, proxied, proxied_tls }
     }
 
     pub(super) async fn tcp(&self, client_id: &str) -> Client<TcpStream> {

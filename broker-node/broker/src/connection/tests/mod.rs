@@ -9,4 +9,5 @@ mod proxy;
 mod quic;
 mod sessions;
 mod stopped;
+mod streams;
 mod websocket;

@@ -1,6 +1,7 @@
 //! The same over QUIC, through quinn's client.
 
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -18,7 +19,7 @@ use crate::config::Limits;
 use crate::tls::tests::certificates::{Authority, Leaf, denied, setting};
 use crate::tls::tests::{client, counting_client};
 
-type Quic = Client<Join<RecvStream, SendStream>>;
+pub(super) type Quic = Client<Join<RecvStream, SendStream>>;
 
 fn optional() -> Change {
     setting("client_certificate", "optional")
@@ -28,7 +29,7 @@ fn bench() -> Bench {
     Bench::new(Limits::default(), [optional()])
 }
 
-fn with_authority() -> (Bench, Leaf) {
+pub(super) fn with_authority() -> (Bench, Leaf) {
     let authority = Authority::new("devices");
     let known = authority.change("devices", State::Active, true);
     let leaf = authority.issue("urn:revoq:default:meter-1");
@@ -36,8 +37,8 @@ fn with_authority() -> (Bench, Leaf) {
 }
 
 /// With that ALPN; of its own, and with the tickets of `config`.
-async fn dial(
-    bench: &Bench,
+pub(super) async fn dial(
+    address: SocketAddr,
     config: &Arc<ClientConfig>,
     protocol: &str,
 ) -> Result<quinn::Connection, ConnectionError> {
@@ -46,16 +47,16 @@ async fn dial(
     let config = QuicClientConfig::try_from(config).expect("TLS 1.3");
     let endpoint = Endpoint::client("127.0.0.1:0".parse().expect("an address")).expect("a free port");
     let config = quinn::ClientConfig::new(Arc::new(config));
-    endpoint.connect_with(config, bench.quic, "localhost").expect("it can be tried").await
+    endpoint.connect_with(config, address, "localhost").expect("it can be tried").await
 }
 
-async fn open(bench: &Bench, config: &Arc<ClientConfig>) -> (quinn::Connection, Quic) {
-    let connection = dial(bench, config, "mqtt").await.expect("it is accepted");
+pub(super) async fn open(address: SocketAddr, config: &Arc<ClientConfig>) -> (quinn::Connection, Quic) {
+    let connection = dial(address, config, "mqtt").await.expect("it is accepted");
     let (send, receive) = connection.open_bi().await.expect("a stream");
     (connection, Client { stream: tokio::io::join(receive, send) })
 }
 
-async fn closed(connection: &quinn::Connection) -> ConnectionError {
+pub(super) async fn closed(connection: &quinn::Connection) -> ConnectionError {
     tokio::time::timeout(PATIENCE, connection.closed()).await.expect("it ends")
 }
 
@@ -68,7 +69,7 @@ fn is_alert(error: &ConnectionError, alert: AlertDescription) -> bool {
 #[tokio::test]
 async fn messages_pass_to_and_from_tcp() {
     let bench = bench();
-    let (connection, mut one) = open(&bench, &client(None, &TLS13)).await;
+    let (connection, mut one) = open(bench.quic, &client(None, &TLS13)).await;
     assert_eq!(one.connect("one").await, 0);
     assert_eq!(one.subscribe("t").await, 1);
     let mut names = Vec::new();
@@ -103,7 +104,7 @@ async fn messages_pass_to_and_from_tcp() {
 async fn the_cut_closes_the_connection() {
     let (bench, leaf) = with_authority();
     let config = client(Some(&leaf), &TLS13);
-    let (connection, mut session) = open(&bench, &config).await;
+    let (connection, mut session) = open(bench.quic, &config).await;
     assert_eq!(session.connect("session").await, 0);
     assert_eq!(bench.apply(denied(&leaf)), 1);
     session.is_cut(0x98).await;
@@ -113,14 +114,14 @@ async fn the_cut_closes_the_connection() {
         "{ended:?}"
     );
     // Refused within the handshake, which the client of TLS 1.3 learns after it.
-    let refused = match dial(&bench, &config, "mqtt").await {
+    let refused = match dial(bench.quic, &config, "mqtt").await {
         Ok(connection) => closed(&connection).await,
         Err(refused) => refused,
     };
     assert!(is_alert(&refused, AlertDescription::CertificateRevoked), "{refused:?}");
     bench.until("a count", |node| node.metrics.handshakes.failed.get() == 1).await;
     bench.apply(Change::Allowed(leaf.fingerprint()));
-    let (_connection, mut again) = open(&bench, &config).await;
+    let (_connection, mut again) = open(bench.quic, &config).await;
     assert_eq!(again.connect("session").await, 0);
     assert_eq!(bench.node.metrics.resets.get(), 0);
 }
@@ -130,12 +131,12 @@ async fn a_ticket_brings_no_suspended_certificate_in() {
     let (bench, leaf) = with_authority();
     bench.node.tickets.set([(&[1; 16][..], &[1; 32][..])].into_iter());
     let (config, full) = counting_client(Some(&leaf), &TLS13);
-    let (_connection, mut session) = open(&bench, &config).await;
+    let (_connection, mut session) = open(bench.quic, &config).await;
     assert_eq!(session.connect("session").await, 0);
     session.ping().await;
     bench.apply(denied(&leaf));
     session.is_cut(0x98).await;
-    let (_connection, mut again) = open(&bench, &config).await;
+    let (_connection, mut again) = open(bench.quic, &config).await;
     assert_eq!(again.connect("again").await, 0x87);
     assert_eq!(full.load(Ordering::SeqCst), 1, "the second one was resumed");
 }
@@ -143,16 +144,16 @@ async fn a_ticket_brings_no_suspended_certificate_in() {
 #[tokio::test]
 async fn requiring_certificates_cuts_those_without() {
     let (bench, leaf) = with_authority();
-    let (_with, mut with) = open(&bench, &client(Some(&leaf), &TLS13)).await;
+    let (_with, mut with) = open(bench.quic, &client(Some(&leaf), &TLS13)).await;
     assert_eq!(with.connect("with").await, 0);
     let anonymous = client(None, &TLS13);
-    let (connection, mut without) = open(&bench, &anonymous).await;
+    let (connection, mut without) = open(bench.quic, &anonymous).await;
     assert_eq!(without.connect("without").await, 0);
     assert_eq!(bench.apply(setting("client_certificate", "required")), 1);
     without.is_cut(0x87).await;
     closed(&connection).await;
     with.ping().await;
-    let refused = match dial(&bench, &anonymous, "mqtt").await {
+    let refused = match dial(bench.quic, &anonymous, "mqtt").await {
         Ok(connection) => closed(&connection).await,
         Err(refused) => refused,
     };
@@ -162,7 +163,7 @@ async fn requiring_certificates_cuts_those_without() {
 #[tokio::test]
 async fn a_client_that_never_reads_is_dropped_at_the_deadline() {
     let bench = Bench::new(Limits::default(), [optional(), setting("cut_deadline", "300ms")]);
-    let (connection, mut deaf) = open(&bench, &client(None, &TLS13)).await;
+    let (connection, mut deaf) = open(bench.quic, &client(None, &TLS13)).await;
     assert_eq!(deaf.connect("deaf").await, 0);
     deaf.subscribe("t").await;
     let mut loud = bench.tcp("loud").await;
@@ -184,10 +185,10 @@ async fn who_opens_no_stream_or_speaks_something_else_takes_no_place() {
     let limits = Limits { handshake_timeout: Duration::from_secs(1), ..Limits::default() };
     let bench = Bench::new(limits, [optional()]);
     let config = client(None, &TLS13);
-    let silent = dial(&bench, &config, "mqtt").await.expect("it is accepted");
+    let silent = dial(bench.quic, &config, "mqtt").await.expect("it is accepted");
     closed(&silent).await;
     assert_eq!(bench.node.metrics.handshakes.timed_out.get(), 1);
-    let other = dial(&bench, &config, "h3").await.expect_err("another protocol");
+    let other = dial(bench.quic, &config, "h3").await.expect_err("another protocol");
     assert!(is_alert(&other, AlertDescription::NoApplicationProtocol), "{other:?}");
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
     for size in [1, 20, 1200, 9000] {
@@ -197,7 +198,7 @@ async fn who_opens_no_stream_or_speaks_something_else_takes_no_place() {
             socket.send_to(&junk, bench.quic).expect("it is sent");
         }
     }
-    let (_connection, mut good) = open(&bench, &config).await;
+    let (_connection, mut good) = open(bench.quic, &config).await;
     assert_eq!(good.connect("good").await, 0);
     bench.until("one connection", |node| node.metrics.connections.get() == 1).await;
 }
@@ -207,9 +208,9 @@ async fn addresses_are_proved_before_they_are_counted() {
     let limits = Limits { connections_per_address_max: 1, ..Limits::default() };
     let bench = Bench::new(limits, [optional()]);
     let config = client(None, &TLS13);
-    let (connection, mut one) = open(&bench, &config).await;
+    let (connection, mut one) = open(bench.quic, &config).await;
     assert_eq!(one.connect("one").await, 0);
-    let refused = dial(&bench, &config, "mqtt").await.expect_err("one is there");
+    let refused = dial(bench.quic, &config, "mqtt").await.expect_err("one is there");
     assert!(
         matches!(&refused, ConnectionError::ConnectionClosed(close) if close.error_code == TransportErrorCode::CONNECTION_REFUSED),
         "{refused:?}"
@@ -217,14 +218,14 @@ async fn addresses_are_proved_before_they_are_counted() {
     assert_eq!(bench.node.metrics.limits.connections_per_address.get(), 1);
     connection.close(0_u8.into(), b"");
     bench.until("room", |node| node.metrics.connections.get() == 0).await;
-    open(&bench, &config).await.1.connect("two").await;
+    open(bench.quic, &config).await.1.connect("two").await;
 }
 
 #[tokio::test]
 async fn draining_tells_everybody_and_takes_nobody() {
     let bench = bench();
     let config = client(None, &TLS13);
-    let (connection, mut one) = open(&bench, &config).await;
+    let (connection, mut one) = open(bench.quic, &config).await;
     assert_eq!(one.connect("one").await, 0);
     assert_eq!(bench.node.drain(), 1);
     one.is_cut(0x8b).await;

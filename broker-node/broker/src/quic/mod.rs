@@ -1,7 +1,10 @@
-//! MQTT over QUIC: one bidirectional stream of a connection, which the client opens, carries the bytes that TCP would.
+//! MQTT over QUIC: one bidirectional stream of a connection, which the client opens, carries the bytes that TCP would. In the
+//! multi-stream form, which a listener may permit, that is the control stream, and data streams may follow it.
 //!
-//! ALPN is `mqtt`. There are no early data (they could be replayed), no datagrams and no other streams. TLS asks the same
-//! verifier, and tickets are the same, so the same verdict follows the handshake.
+//! ALPN is `mqtt`. There are no early data (they could be replayed), no datagrams and no unidirectional streams. TLS asks the
+//! same verifier, and tickets are the same, so the same verdict follows the handshake.
+
+mod streams;
 
 use std::future::Future;
 use std::io;
@@ -23,12 +26,13 @@ use crate::Error;
 use crate::connection::{self, Entrance};
 use crate::listener::{Slots, canonical};
 use crate::node::Node;
+pub(crate) use streams::{DataStream, DataStreams};
 
 /// After this long without a packet a peer is gone, whatever the keep alive of MQTT says.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 /// Well below that, and below the 30 s after which many NATs forget.
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
-/// Bytes on their way to us, and from us, that a connection may hold.
+/// Bytes on their way to us that a stream may hold, and on their way from us that a connection may.
 const WINDOW: u32 = 256 * 1024;
 /// Of a connection that is not accepted yet, bytes that are kept; ...
 const INCOMING_BUFFER: u64 = 16 * 1024;
@@ -37,13 +41,17 @@ const INCOMING_BUFFERS: u64 = 16 * 1024 * 1024;
 /// What the application closes with: MQTT over QUIC defines no codes.
 const CLOSED: VarInt = VarInt::from_u32(0);
 
-/// Starts to speak QUIC at a bound socket. Must be called within a tokio runtime.
-pub(crate) fn endpoint(socket: UdpSocket, tls: Arc<rustls::ServerConfig>) -> Result<Endpoint, Error> {
+/// Starts to speak QUIC at a bound socket, with so many data streams for each connection. Must be called within a tokio runtime.
+pub(crate) fn endpoint(
+    socket: UdpSocket,
+    tls: Arc<rustls::ServerConfig>,
+    data_streams_max: u32,
+) -> Result<Endpoint, Error> {
     let crypto =
         QuicServerConfig::try_from(tls).map_err(|error| rustls::Error::General(error.to_string()))?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     config.incoming_buffer_size(INCOMING_BUFFER).incoming_buffer_size_total(INCOMING_BUFFERS);
-    config.transport_config(Arc::new(transport()));
+    config.transport_config(Arc::new(transport(data_streams_max)));
     let address = socket.local_addr();
     Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime)).map_err(|source| {
         let address = address.unwrap_or_else(|_| SocketAddr::from(([0; 4], 0)));
@@ -51,14 +59,16 @@ pub(crate) fn endpoint(socket: UdpSocket, tls: Arc<rustls::ServerConfig>) -> Res
     })
 }
 
-fn transport() -> TransportConfig {
+fn transport(data_streams_max: u32) -> TransportConfig {
+    let streams_max = data_streams_max.saturating_add(1);
     let mut transport = TransportConfig::default();
     transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_bidi_streams(VarInt::from_u32(streams_max))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
         .stream_receive_window(VarInt::from_u32(WINDOW))
-        .receive_window(VarInt::from_u32(WINDOW))
+        // One that is not read takes none of the others' room.
+        .receive_window(VarInt::from_u32(WINDOW.saturating_mul(streams_max)))
         .send_window(u64::from(WINDOW))
         .max_idle_timeout(Some(IDLE_MAX.try_into().expect("a minute is far below 2^62 ms")))
         .keep_alive_interval(Some(KEEP_ALIVE));
@@ -70,6 +80,8 @@ pub(crate) struct Listener {
     pub(crate) node: Arc<Node>,
     pub(crate) slots: Arc<Slots>,
     pub(crate) endpoint: Endpoint,
+    /// Whether connections may have data streams.
+    pub(crate) multi_stream: bool,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -103,24 +115,32 @@ impl Listener {
             incoming.refuse();
             return;
         };
-        self.tasks.spawn(connection::serve(self.node.clone(), Entrance::Quic(Box::new(incoming)), slot));
+        let entrance = Entrance::Quic(Box::new(incoming), self.multi_stream);
+        self.tasks.spawn(connection::serve(self.node.clone(), entrance, slot));
     }
 }
 
-/// The server's end of the stream, with its connection.
+/// The server's end of the stream on which CONNECT comes, with its connection.
 pub(crate) struct Quic {
     connection: quinn::Connection,
     send: SendStream,
     receive: RecvStream,
     /// Ready when the client has everything.
     delivered: Option<Delivered>,
+    /// Where the connection may have any.
+    pub(crate) data: Option<Box<DataStreams>>,
 }
 
 type Delivered = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>> + Send>>;
 
 impl Quic {
-    pub(crate) fn new(connection: quinn::Connection, (send, receive): (SendStream, RecvStream)) -> Quic {
-        Quic { connection, send, receive, delivered: None }
+    pub(crate) fn new(
+        connection: quinn::Connection,
+        (send, receive): (SendStream, RecvStream),
+        multi_stream: bool,
+    ) -> Quic {
+        let data = multi_stream.then(|| Box::new(DataStreams::new(connection.clone())));
+        Quic { connection, send, receive, delivered: None, data }
     }
 
     /// Reads into `buffer`; zero is the end.
