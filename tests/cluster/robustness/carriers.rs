@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use futures_util::future::{BoxFuture, FutureExt, try_join_all};
+use futures_util::future::{FutureExt, LocalBoxFuture, try_join_all};
 use quinn::Endpoint;
 use revoq_broker::ListenerKind;
 use revoq_mqtt::{Connect, ReasonCode, Version};
@@ -131,15 +131,15 @@ async fn a_byte_a_second_is_ended_on_every_carrier() -> Result<()> {
         over(&fleet, ListenerKind::Quic)?,
         Route::Fragments(fleet.broker_at(0, ListenerKind::WebSocket)),
     ];
-    let mut all: Vec<BoxFuture<'_, Result<()>>> = vec![
-        within_request(&fleet).boxed(),
-        within_secure_request(&fleet).boxed(),
-        silent(&fleet).boxed(),
-        within_data_stream(&fleet).boxed(),
+    let mut all: Vec<LocalBoxFuture<'_, Result<()>>> = vec![
+        within_request(&fleet).boxed_local(),
+        within_secure_request(&fleet).boxed_local(),
+        silent(&fleet).boxed_local(),
+        within_data_stream(&fleet).boxed_local(),
     ];
     for (number, route) in routes.iter().enumerate() {
-        all.push(within_connect(route).boxed());
-        all.push(async move { within_publish(route, &format!("slow-{number}")).await }.boxed());
+        all.push(within_connect(route).boxed_local());
+        all.push(async move { within_publish(route, &format!("slow-{number}")).await }.boxed_local());
     }
     try_join_all(all).await?;
     bystander.finish(100).await?;

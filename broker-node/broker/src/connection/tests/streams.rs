@@ -134,6 +134,7 @@ async fn what_comes_before_connack_waits_for_it() {
     let (connection, mut refused) = open(bench.multi_stream, &client(None, &TLS13)).await;
     let mut stream = data(&connection).await;
     stream.publish("t", b"never").await;
+    bench.until("its handshake", |node| node.metrics.handshakes.quic.get() == 2).await;
     bench.apply(setting("client_certificate", "required"));
     assert_eq!(refused.connect("refused").await, 0x87);
     closed(&connection).await;
