@@ -65,7 +65,7 @@ impl Session {
     }
 
     /// Told on the control stream, and silent on all others.
-    async fn is_cut(self, reason: ReasonCode) -> Result<()> {
+    async fn ended(self, reason: ReasonCode) -> Result<()> {
         let end = self.client.control.ended().await?;
         ensure!(end == End::Disconnect(reason), "{end:?}");
         for stream in self.streams {
@@ -111,7 +111,7 @@ async fn a_suspension_cuts_every_stream_and_tickets_are_of_no_use() -> Result<()
     ensure!(cut(&fence) == 2, "{fence:#?}");
     let mut tickets = Vec::new();
     for (session, tls, broker) in victims {
-        session.is_cut(ReasonCode::AdministrativeAction).await?;
+        session.ended(ReasonCode::AdministrativeAction).await?;
         is_refused(&fleet, broker, &tls).await?;
         open_streams(&fleet, broker, STREAMS).await?;
         tickets.push((tls, broker));
@@ -192,7 +192,7 @@ async fn requiring_certificates_cuts_those_without_on_all_streams() -> Result<()
     cut_off.is_served().await?;
     let fence = fleet.set("client_certificate", "required").await?;
     ensure!(cut(&fence) == 1, "{fence:#?}");
-    cut_off.is_cut(ReasonCode::NotAuthorized).await?;
+    cut_off.ended(ReasonCode::NotAuthorized).await?;
     is_refused(&fleet, 0, &without).await?;
     kept.is_served().await?;
     open_streams(&fleet, 0, STREAMS).await

@@ -71,8 +71,14 @@ impl Connection {
                 Ok(served) => served,
                 Err(event) => return Poll::Ready(event),
             };
-            // What was not read, or not handled, goes on when what is written makes room.
+            // What was not read, or not handled, goes on when what is written makes room: what was read first, before an end is.
             let mut held = !self.session.wants_bytes();
+            if !held
+                && !self.unread.is_empty()
+                && let Some(event) = self.drain_outputs(now)
+            {
+                return Poll::Ready(event);
+            }
             let read = self.poll_read(cx, now);
             if let Some(event) = self.drain_outputs(now) {
                 return Poll::Ready(event);

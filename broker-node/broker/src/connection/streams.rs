@@ -51,15 +51,17 @@ impl Connection {
         now: Now,
         stream: &mut DataStream,
     ) -> Result<Progress, Event> {
-        let held = !stream.is_ending() && !self.session.wants_stream_bytes(stream.id);
+        let mut held = !stream.is_ending() && !self.session.wants_stream_bytes(stream.id);
         let read = if held || stream.is_ending() { Poll::Pending } else { read_stream(cx, stream) };
         // As of the control stream: once more, so that the task is woken by what comes.
         let mut progress = matches!(read, Poll::Ready(Ok(1..))) && read_stream(cx, stream).is_ready();
         if let Some(event) = self.drain(now, stream.id, &mut stream.unread) {
             return Err(event);
         }
+        held |= !stream.is_ending() && !self.session.wants_stream_bytes(stream.id);
         let ended = match read {
-            Poll::Ready(Ok(0)) => {
+            // While it is held, whole packets may be left; the end is found again.
+            Poll::Ready(Ok(0)) if !held => {
                 stream.end(self.session.close_stream(clock::tick(now), stream.id));
                 Ok(())
             }

@@ -1,6 +1,6 @@
 use revoq_routing::Strategy;
 
-use super::bench::Bench;
+use super::bench::{Bench, Connect};
 use crate::config::Limits;
 use crate::gate::Shut;
 use crate::tls::tests::certificates::setting;
@@ -192,4 +192,28 @@ async fn draining_tells_everybody_and_takes_nobody() {
     one.is_cut(0x8b).await;
     assert_eq!(bench.node.unready(), Some("the node is shutting down"));
     bench.until("a closed port", |_| std::net::TcpStream::connect(bench.tcp).is_err()).await;
+}
+
+#[tokio::test]
+async fn what_came_before_the_end_counts_though_it_had_to_wait() {
+    let session = revoq_session::Config { publish_rate_max: Some(20), ..revoq_session::Config::default() };
+    let limits = Limits { session, ..Limits::default() };
+    let bench = Bench::new(limits, [setting("client_certificate", "optional")]);
+    let mut witness = bench.tcp("witness").await;
+    assert_eq!((witness.subscribe("t").await, witness.subscribe("will").await), (1, 1));
+    let with_will = Connect { clean_start: true, expiry_s: 0, will_delay_s: Some(0) };
+    let (mut hasty, _) = bench.tcp_with("hasty", with_will).await;
+    // At once come 20; the others wait, and DISCONNECT behind them.
+    for _ in 0..30 {
+        hasty.publish_lossy("t", b"m").await;
+    }
+    hasty.send(&[0xe0, 0]).await;
+    drop(hasty);
+    for _ in 0..30 {
+        let (first, body) = witness.receive().await.expect("a message");
+        assert_eq!((first, body.last()), (0x30, Some(&b'm')));
+    }
+    bench.until("its end", |node| node.registry.len() == 1).await;
+    // No will came.
+    witness.ping().await;
 }

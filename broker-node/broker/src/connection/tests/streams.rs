@@ -235,6 +235,24 @@ async fn a_closed_stream_leaves_its_messages_to_the_control_stream() {
 }
 
 #[tokio::test]
+async fn all_that_came_before_the_end_of_a_stream_is_answered() {
+    let session = revoq_session::Config { publish_rate_max: Some(50), ..revoq_session::Config::default() };
+    let bench = Bench::new(Limits { session, ..Limits::default() }, [optional()]);
+    let (connection, mut control) = connected(&bench, "one").await;
+    let mut stream = data(&connection).await;
+    // At once come 50; the others wait.
+    for _ in 0..80 {
+        stream.publish("x", b"").await;
+    }
+    stream.finish();
+    for _ in 0..80 {
+        stream.is_acknowledged().await;
+    }
+    assert_eq!(stream.receive().await, None);
+    control.ping().await;
+}
+
+#[tokio::test]
 async fn a_session_goes_on_over_the_control_stream() {
     let bench = bench();
     let lasting = |clean_start| Connect { clean_start, expiry_s: 60, will_delay_s: None };
