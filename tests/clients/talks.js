@@ -121,21 +121,24 @@ async function payloads() {
   await end(client);
 }
 
+// A question and its answer, under a topic that begins as the broker says.
 async function properties() {
+  const asker = await connect('asker', { properties: { requestResponseInformation: true } });
   const said = {
     payloadFormatIndicator: true,
     messageExpiryInterval: 600,
     contentType: 'text/plain',
-    responseTopic: topic('answers'),
+    responseTopic: `${asker.connack.properties.responseInformation}${values.id}`,
     correlationData: Buffer.from([0, 1, 2, 255]),
     userProperties: { unit: ['K', 'mK'], site: 'north' },
   };
   const server = await subscribed('server', topic('questions'), { qos: 1, properties: { subscriptionIdentifier: 268_435_455 } });
-  const asker = await subscribed('asker', topic('answers'), { qos: 1, properties: { subscriptionIdentifier: 7 } });
+  await asker.subscribeAsync(said.responseTopic, { qos: 1, properties: { subscriptionIdentifier: 7 } });
   await asker.publishAsync(topic('questions'), 'how warm?', { qos: 1, properties: said });
   const { packet } = await server.inbox.next('a question');
   const { subscriptionIdentifier, messageExpiryInterval, userProperties, ...others } = packet.properties;
   assert.equal(subscriptionIdentifier, 268_435_455);
+  assert.ok(others.responseTopic.startsWith('answers/'));
   assert.ok(messageExpiryInterval > 500 && messageExpiryInterval <= 600);
   assert.deepEqual({ ...userProperties }, said.userProperties);
   const { payloadFormatIndicator, contentType, responseTopic, correlationData } = said;

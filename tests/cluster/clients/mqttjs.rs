@@ -24,7 +24,10 @@ const THEMES_OF_V5: &[&str] = &["properties", "aliases", "reasons"];
 
 async fn fleet() -> Result<Fleet> {
     let also = [ListenerKind::Tcp, ListenerKind::WebSocket, ListenerKind::SecureWebSocket];
-    let broker_environment = vec![("REVOQ_BROKER_PACKET_SIZE_MAX", PACKET_SIZE_MAX)];
+    let broker_environment = vec![
+        ("REVOQ_BROKER_PACKET_SIZE_MAX", PACKET_SIZE_MAX),
+        ("REVOQ_BROKER_RESPONSE_INFORMATION", "answers/"),
+    ];
     Fleet::start(Plan { broker_environment, ..Plan::single("optional", also) }).await
 }
 
