@@ -22,6 +22,11 @@ pub(super) const LIMITS: &[Key] = &[
     limit!(connections_max, positive, "Connections of all kinds"),
     limit!(connections_per_address_max, parse, "Connections from one address; 0: no limit"),
     limit!(connect_rate_max, rate, "New connections a second; 0: no limit"),
+    limit!(
+        connect_rate_per_address_max,
+        rate,
+        "New connections a second from one address, or one /64 of IPv6; 0: no limit"
+    ),
     limit!(handshakes_max, positive, "Handshakes at a time"),
     limit!(handshake_timeout, duration, "From accept to the end of the handshake, such as 10s"),
     limit!(connect_timeout, duration, "From there to CONNECT, such as 10s"),

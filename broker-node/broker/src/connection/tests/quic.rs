@@ -36,7 +36,7 @@ fn with_authority() -> (Bench, Leaf) {
 }
 
 /// With that ALPN; of its own, and with the tickets of `config`.
-async fn dial(
+pub(super) async fn dial(
     bench: &Bench,
     config: &Arc<ClientConfig>,
     protocol: &str,
