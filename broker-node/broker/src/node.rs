@@ -24,6 +24,7 @@ use crate::listener::RATED_ADDRESSES_MAX;
 use crate::lookup::LookUps;
 use crate::metrics::Metrics;
 use crate::registry::{Registry, Swept};
+use crate::retained::{self, NewStore};
 use crate::router::Router;
 use crate::sessions::{MemoryStore, SessionStore};
 use crate::tls::{ServerCertificate, Tickets, Trust};
@@ -97,7 +98,7 @@ impl Node {
             freshness: Freshness::default(),
             registry: Registry::new(),
             sessions: Box::new(MemoryStore::new(limits.sessions_away_max)),
-            router: Router::new(shared_strategy),
+            router: Router::new(shared_strategy, retained(&limits)),
             trust: Arc::new(Trust::new(algorithms, limits.identities_cached_max)),
             tickets: Arc::default(),
             certificate,
@@ -238,6 +239,12 @@ impl Node {
         metrics.lease_left_ms.set(self.freshness.left(clock::now()));
         metrics.ready.set(u64::from(self.unready().is_none()));
     }
+}
+
+/// Of each tenant in memory.
+fn retained(limits: &Limits) -> NewStore {
+    let limits = limits.clone();
+    Box::new(move |_| Box::new(retained::MemoryStore::new(&limits)))
 }
 
 /// The verdict on one principal, as the reason to shut its gate.
