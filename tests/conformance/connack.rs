@@ -3,9 +3,9 @@
 use std::num::NonZeroU32;
 
 use anyhow::{Result, ensure};
-use revoq_mqtt::{Packet, QoS, ReasonCode, SubAck, Subscribe, SubscribeOptions, Subscription, Version};
+use revoq_mqtt::{Packet, QoS, ReasonCode, SubAck, Subscribe, SubscribeOptions, Subscription, Text, Version};
 
-use crate::site::{QOS, STANDARDS, Site, VERSIONS};
+use crate::site::{QOS, RESPONSE_INFORMATION, STANDARDS, Site, VERSIONS};
 use crate::wire::{connect, text};
 
 crate::cases!(
@@ -75,7 +75,8 @@ async fn what_was_not_asked_for(site: Site) -> Result<()> {
         let mut connect = site.connect(Version::V5);
         connect.properties.request_response_information = asked;
         let (_client, ack) = site.join(&connect).await?;
-        ensure!(asked || ack.properties.response_information.is_none(), "{ack:?}");
+        let told = ack.properties.response_information.as_ref().map(Text::as_str);
+        ensure!(told == asked.then_some(RESPONSE_INFORMATION), "{ack:?}");
         ensure!(ack.properties.authentication.is_none(), "{ack:?}");
         ensure!(ack.properties.server_keepalive_s.is_none(), "{ack:?}");
     }

@@ -23,6 +23,8 @@ pub(crate) fn label(transport: ListenerKind) -> &'static str {
     }
 }
 
+/// What the broker tells clients that ask for it.
+pub(crate) const RESPONSE_INFORMATION: &str = "answers/";
 /// Beside TLS.
 const ALSO: [ListenerKind; 4] =
     [ListenerKind::Tcp, ListenerKind::WebSocket, ListenerKind::SecureWebSocket, ListenerKind::Quic];
@@ -37,7 +39,8 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) async fn start() -> Result<Arc<Cluster>> {
         // Over TCP nobody can show a certificate.
-        let fleet = Fleet::start(Plan::single("optional", ALSO)).await?;
+        let broker_environment = vec![("REVOQ_BROKER_RESPONSE_INFORMATION", RESPONSE_INFORMATION)];
+        let fleet = Fleet::start(Plan { broker_environment, ..Plan::single("optional", ALSO) }).await?;
         let device = fleet.issue("conformance").await?;
         let tls = fleet.tls(Some(&device.leaf))?;
         Ok(Arc::new(Cluster { fleet, tls }))

@@ -66,6 +66,18 @@ pub fn python(paho: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Node.js, with the libraries of `tests/clients/package-lock.json`, which `tests/run` installs.
+pub fn node() -> Result<Command> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/node");
+    let path = folder.join("wheel/bin/node");
+    if !path.is_file() {
+        bail!("{} is not there: run tests/run", path.display());
+    }
+    let mut command = Command::new(path);
+    command.env("NODE_PATH", folder.join("node_modules"));
+    Ok(command)
+}
+
 /// A program that talks in lines while it runs. It ends when this is dropped.
 pub struct Talker {
     child: Child,

@@ -1,6 +1,7 @@
-//! A bounded map by fingerprint that forgets what is not asked for.
+//! A bounded map that forgets what is not asked for.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
 
 use parking_lot::Mutex;
 use revoq_credentials::Fingerprint;
@@ -9,41 +10,61 @@ const SHARDS: usize = 16;
 
 /// Sharded, each shard two generations: when the younger is full, the older is dropped and the younger takes its
 /// place. A hit moves its entry into the younger one.
-pub(crate) struct Cache<V> {
-    shards: [Mutex<Generations<V>>; SHARDS],
+pub(crate) struct Cache<V, K = Fingerprint> {
+    hasher: RandomState,
+    shards: [Mutex<Generations<V, K>>; SHARDS],
     generation_max: usize,
 }
 
-struct Generations<V> {
-    young: HashMap<Fingerprint, V>,
-    old: HashMap<Fingerprint, V>,
+struct Generations<V, K> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
 }
 
-impl<V: Clone> Cache<V> {
+impl<V, K: Copy + Eq + Hash> Cache<V, K> {
     /// Holds `entries_max` entries or a few more.
-    pub(crate) fn new(entries_max: usize) -> Cache<V> {
+    pub(crate) fn new(entries_max: usize) -> Cache<V, K> {
         let empty = || Mutex::new(Generations { young: HashMap::new(), old: HashMap::new() });
-        Cache { shards: std::array::from_fn(|_| empty()), generation_max: entries_max.div_ceil(2 * SHARDS) }
+        let generation_max = entries_max.div_ceil(2 * SHARDS);
+        Cache { hasher: RandomState::new(), shards: std::array::from_fn(|_| empty()), generation_max }
     }
 
-    pub(crate) fn find(&self, fingerprint: &Fingerprint) -> Option<V> {
-        let mut shard = self.shard(fingerprint).lock();
-        if let Some(value) = shard.young.get(fingerprint) {
+    pub(crate) fn find(&self, key: &K) -> Option<V>
+    where
+        V: Clone,
+    {
+        let mut shard = self.shard(key).lock();
+        if let Some(value) = shard.young.get(key) {
             return Some(value.clone());
         }
-        let value = shard.old.remove(fingerprint)?;
-        shard.keep(*fingerprint, value.clone(), self.generation_max);
+        let value = shard.old.remove(key)?;
+        shard.keep(*key, value.clone(), self.generation_max);
         Some(value)
     }
 
-    pub(crate) fn keep(&self, fingerprint: Fingerprint, value: V) {
-        self.shard(&fingerprint).lock().keep(fingerprint, value, self.generation_max);
+    pub(crate) fn keep(&self, key: K, value: V) {
+        self.shard(&key).lock().keep(key, value, self.generation_max);
     }
 
-    pub(crate) fn remove(&self, fingerprint: &Fingerprint) {
-        let mut shard = self.shard(fingerprint).lock();
-        shard.young.remove(fingerprint);
-        shard.old.remove(fingerprint);
+    /// Changes what is kept under a key, or the default; nobody sees it in between.
+    pub(crate) fn update<R>(&self, key: K, change: impl FnOnce(&mut V) -> R) -> R
+    where
+        V: Default,
+    {
+        let mut shard = self.shard(&key).lock();
+        if let Some(value) = shard.young.get_mut(&key) {
+            return change(value);
+        }
+        let mut value = shard.old.remove(&key).unwrap_or_default();
+        let result = change(&mut value);
+        shard.keep(key, value, self.generation_max);
+        result
+    }
+
+    pub(crate) fn remove(&self, key: &K) {
+        let mut shard = self.shard(key).lock();
+        shard.young.remove(key);
+        shard.old.remove(key);
     }
 
     pub(crate) fn clear(&self) {
@@ -61,18 +82,19 @@ impl<V: Clone> Cache<V> {
         self.shards.iter().map(|shard| shard.lock()).map(|shard| shard.young.len() + shard.old.len()).sum()
     }
 
-    fn shard(&self, fingerprint: &Fingerprint) -> &Mutex<Generations<V>> {
-        &self.shards[usize::from(fingerprint.0[0]) % SHARDS]
+    fn shard(&self, key: &K) -> &Mutex<Generations<V, K>> {
+        let hash = self.hasher.hash_one(key);
+        &self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or(0)]
     }
 }
 
-impl<V> Generations<V> {
-    fn keep(&mut self, fingerprint: Fingerprint, value: V, generation_max: usize) {
-        if self.young.len() >= generation_max && !self.young.contains_key(&fingerprint) {
+impl<V, K: Eq + Hash> Generations<V, K> {
+    fn keep(&mut self, key: K, value: V, generation_max: usize) {
+        if self.young.len() >= generation_max && !self.young.contains_key(&key) {
             self.old = std::mem::take(&mut self.young);
         }
-        self.old.remove(&fingerprint);
-        self.young.insert(fingerprint, value);
+        self.old.remove(&key);
+        self.young.insert(key, value);
     }
 }
 
@@ -105,6 +127,17 @@ mod tests {
             cache.keep(fingerprint(number), number);
             assert_eq!(cache.find(&fingerprint(0)), Some(0), "after {number}");
         }
+    }
+
+    #[test]
+    fn what_is_updated_is_found_in_either_generation() {
+        let cache = Cache::new(32);
+        for number in 0..10_000 {
+            cache.update(fingerprint(number), |count| *count += 1);
+            cache.update(fingerprint(0), |count| *count += 1);
+        }
+        assert_eq!(cache.find(&fingerprint(0)), Some(10_001));
+        assert!(cache.len() <= 32, "{}", cache.len());
     }
 
     #[test]

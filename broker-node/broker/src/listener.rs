@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -22,6 +22,10 @@ use crate::websocket::Terms;
 /// Out of file descriptors: others must end before another try makes sense.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Addresses whose rate is remembered. Beyond that those are forgotten that came longest ago: each may come as if it had not
+/// been there, and all together by the rate of the node.
+pub(crate) const RATED_ADDRESSES_MAX: usize = 65_536;
+
 /// Admission by number: of all connections, of those from one address, of those in a second, of handshakes.
 pub(crate) struct Slots {
     connections: Arc<Semaphore>,
@@ -30,6 +34,7 @@ pub(crate) struct Slots {
     /// Zero: addresses are not counted.
     per_address_max: usize,
     addresses: Mutex<HashMap<IpAddr, usize>>,
+    rate_per_address_max: Option<u32>,
     rate_max: Option<u32>,
     rate: Mutex<Rate>,
 }
@@ -50,14 +55,19 @@ impl Slots {
             handshakes: Arc::new(Semaphore::new(limits.handshakes_max.min(Semaphore::MAX_PERMITS))),
             per_address_max: limits.connections_per_address_max,
             addresses: Mutex::default(),
+            rate_per_address_max: limits.connect_rate_per_address_max,
             rate_max: limits.connect_rate_max,
             rate: Mutex::default(),
         })
     }
 
-    /// The place of one more connection; `None`, and counted, where there is none.
-    /// It counts for no address yet.
-    pub(crate) fn take(self: &Arc<Slots>, node: &Arc<Node>) -> Option<Slot> {
+    /// The place of one more connection; `None`, and counted, where there is none. Without an address it counts for none
+    /// yet: see [`Slot::arrive`].
+    pub(crate) fn take(self: &Arc<Slots>, node: &Arc<Node>, address: Option<SocketAddr>) -> Option<Slot> {
+        // First: who comes too often takes nothing from what all may come.
+        if address.is_some_and(|address| !self.is_due(node, address.ip())) {
+            return None;
+        }
         if !self.is_slow_enough() {
             node.metrics.limits.connect_rate.inc();
             return None;
@@ -67,30 +77,32 @@ impl Slots {
             return None;
         };
         node.metrics.connections.inc();
-        Some(Slot {
-            _connection: connection,
-            counted: OnceLock::new(),
-            slots: self.clone(),
-            node: node.clone(),
-        })
+        let counted = OnceLock::new();
+        let slot = Slot { _connection: connection, counted, slots: self.clone(), node: node.clone() };
+        address.is_none_or(|address| slot.count(address.ip())).then_some(slot)
+    }
+
+    /// May one more come from this address? False is counted.
+    fn is_due(&self, node: &Node, address: IpAddr) -> bool {
+        let Some(rate_max) = self.rate_per_address_max else { return true };
+        let now = clock::tick(clock::now());
+        let is_due = node.connect_rates.update(network(address), |rate| rate.admits(now, Some(rate_max)));
+        if !is_due {
+            node.metrics.limits.connect_rate_per_address.inc();
+        }
+        is_due
     }
 
     fn is_slow_enough(&self) -> bool {
-        if self.rate_max.is_none() {
-            return true;
-        }
-        let (now, mut rate) = (clock::tick(clock::now()), self.rate.lock());
-        let is_slow_enough = rate.paused_until(now).is_none();
-        if is_slow_enough {
-            rate.charge(now, 1, self.rate_max);
-        }
-        is_slow_enough
+        self.rate_max.is_none() || self.rate.lock().admits(clock::tick(clock::now()), self.rate_max)
     }
 
     /// Would somebody who takes places under addresses that are not his keep others out? With many handshakes under way, or
     /// where addresses are counted, he would.
     pub(crate) fn are_precious(&self) -> bool {
-        self.per_address_max > 0 || self.handshakes.available_permits() < self.handshakes_max / 2
+        self.per_address_max > 0
+            || self.rate_per_address_max.is_some()
+            || self.handshakes.available_permits() < self.handshakes_max / 2
     }
 }
 
@@ -99,18 +111,24 @@ impl Slot {
         &self.slots
     }
 
+    /// The address of a connection is known at last: false, and counted, where that comes too often or has as many as it
+    /// may.
+    pub(crate) fn arrive(&self, address: SocketAddr) -> bool {
+        self.slots.is_due(&self.node, address.ip()) && self.count(address.ip())
+    }
+
     /// Counts it for an address, once; false, and counted, where that has as many as it may.
-    pub(crate) fn count(&self, address: SocketAddr) -> bool {
+    fn count(&self, address: IpAddr) -> bool {
         if self.slots.per_address_max == 0 {
             return true;
         }
         let mut addresses = self.slots.addresses.lock();
-        let count = addresses.entry(address.ip()).or_default();
+        let count = addresses.entry(address).or_default();
         if *count >= self.slots.per_address_max {
             self.node.metrics.limits.connections_per_address.inc();
             return false;
         }
-        if self.counted.set(address.ip()).is_ok() {
+        if self.counted.set(address).is_ok() {
             *count += 1;
         }
         true
@@ -171,12 +189,10 @@ impl Listener {
     }
 
     fn serve(&self, socket: TcpStream, address: SocketAddr) {
-        // Without a slot the socket is dropped, which is the cheapest refusal there is.
-        let Some(slot) = self.slots.take(&self.node) else { return };
         // Behind a balancer the client's address is known later.
-        if !self.layers.proxy && !slot.count(address) {
-            return;
-        }
+        let known = (!self.layers.proxy).then_some(address);
+        // Without a slot the socket is dropped, which is the cheapest refusal there is.
+        let Some(slot) = self.slots.take(&self.node, known) else { return };
         // Small packets must not wait for an acknowledgement of earlier ones.
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%address, %error, "cannot set TCP_NODELAY");
@@ -193,6 +209,14 @@ impl Listener {
         self.node.metrics.limits.descriptors.inc();
         tracing::warn!(%error, "cannot accept connections");
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Whose rate an address counts for: who has one address of IPv6 has all of its /64 (RFC 4291 section 2.5.4).
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 

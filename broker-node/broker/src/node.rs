@@ -1,5 +1,6 @@
 //! What all parts of the node share.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,15 +12,19 @@ use revoq_credentials::{
 use revoq_lease::{Freshness, Permitted};
 use revoq_mqtt::ReasonCode;
 use revoq_routing::Strategy;
+use revoq_session::Rate;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use crate::cache::Cache;
 use crate::clock::{self, Now, duration_millis};
 use crate::config::Limits;
 use crate::gate::Shut;
+use crate::listener::RATED_ADDRESSES_MAX;
 use crate::lookup::LookUps;
 use crate::metrics::Metrics;
 use crate::registry::{Registry, Swept};
+use crate::retained::{self, NewStore};
 use crate::router::Router;
 use crate::sessions::{MemoryStore, SessionStore};
 use crate::tls::{ServerCertificate, Tickets, Trust};
@@ -42,6 +47,8 @@ pub(crate) struct Node {
     /// Absent where no listener needs it.
     pub(crate) certificate: Option<Arc<ServerCertificate>>,
     pub(crate) lookups: LookUps,
+    /// How often each address connects; one of IPv6 stands for its /64.
+    pub(crate) connect_rates: Cache<Rate, IpAddr>,
     pub(crate) usage: Usage,
     pub(crate) metrics: Metrics,
     /// Cancelled when the node drains: connections that are not let in yet end at once.
@@ -91,11 +98,12 @@ impl Node {
             freshness: Freshness::default(),
             registry: Registry::new(),
             sessions: Box::new(MemoryStore::new(limits.sessions_away_max)),
-            router: Router::new(shared_strategy),
+            router: Router::new(shared_strategy, retained(&limits)),
             trust: Arc::new(Trust::new(algorithms, limits.identities_cached_max)),
             tickets: Arc::default(),
             certificate,
             lookups,
+            connect_rates: Cache::new(RATED_ADDRESSES_MAX),
             usage: Usage::new(),
             metrics: Metrics::new(),
             sweeps: broadcast::Sender::new(SWEEPS_KEPT),
@@ -222,6 +230,7 @@ impl Node {
         metrics.client_ids.set(held as u64);
         metrics.sessions_away.set(away as u64);
         metrics.queued_bytes.set(self.router.queued() as u64);
+        metrics.connect_rate_addresses.set(self.connect_rates.len() as u64);
         metrics.lookups_cached.set(self.lookups.cached() as u64);
         metrics.identities_cached.set(self.trust.cached() as u64);
         let (messages, bytes) = self.router.retained();
@@ -230,6 +239,12 @@ impl Node {
         metrics.lease_left_ms.set(self.freshness.left(clock::now()));
         metrics.ready.set(u64::from(self.unready().is_none()));
     }
+}
+
+/// Of each tenant in memory.
+fn retained(limits: &Limits) -> NewStore {
+    let limits = limits.clone();
+    Box::new(move |_| Box::new(retained::MemoryStore::new(&limits)))
 }
 
 /// The verdict on one principal, as the reason to shut its gate.

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::gate::Shut;
 use crate::node::Node;
 use crate::registry::{Entry, Posted};
-use crate::retained::Store;
+use crate::retained::{NewStore, RetainedStore};
 use crate::sys::Figures;
 
 thread_local! {
@@ -30,12 +30,13 @@ pub(crate) struct Router {
     queued: Arc<AtomicUsize>,
     /// Of all shared subscriptions.
     strategy: Strategy,
+    new_retained: NewStore,
 }
 
 impl Router {
     /// Without any tenant yet.
-    pub(crate) fn new(strategy: Strategy) -> Router {
-        Router { spaces: RwLock::default(), queued: Arc::default(), strategy }
+    pub(crate) fn new(strategy: Strategy, new_retained: NewStore) -> Router {
+        Router { spaces: RwLock::default(), queued: Arc::default(), strategy, new_retained }
     }
 
     /// The topics of one tenant. There are as many as tenants that had a client.
@@ -43,7 +44,7 @@ impl Router {
         if let Some(space) = self.spaces.read().get(tenant) {
             return space.clone();
         }
-        let new = || Arc::new(Space::new(self.strategy, self.queued.clone()));
+        let new = || Arc::new(Space::new(self.strategy, self.queued.clone(), (self.new_retained)(tenant)));
         self.spaces.write().entry(tenant.clone()).or_insert_with(new).clone()
     }
 
@@ -70,7 +71,7 @@ impl Router {
 /// Who subscribes to what in one tenant.
 pub(crate) struct Space {
     inner: RwLock<Inner>,
-    pub(crate) retained: Store,
+    pub(crate) retained: Box<dyn RetainedStore>,
     /// Of all spaces: [`Router::queued`].
     queued: Arc<AtomicUsize>,
     pub(crate) figures: Figures,
@@ -99,11 +100,11 @@ enum Target {
 }
 
 impl Space {
-    fn new(strategy: Strategy, queued: Arc<AtomicUsize>) -> Space {
+    fn new(strategy: Strategy, queued: Arc<AtomicUsize>, retained: Box<dyn RetainedStore>) -> Space {
         let keys = HashKeys::from(rand::random::<[u64; 4]>());
         let (table, shared) = (Table::new(keys), Shared::new(strategy, keys));
         let inner = RwLock::new(Inner { table, shared, targets: Slab::new() });
-        Space { inner, retained: Store::default(), queued, figures: Figures::default() }
+        Space { inner, retained, queued, figures: Figures::default() }
     }
 
     /// A place for a connection that subscribes for the first time.
@@ -188,9 +189,9 @@ impl Space {
 
     /// How many got it.
     fn hand_out(&self, message: &Arc<Message>, from: Publisher, node: &Node) -> u64 {
-        if message.retain() {
-            // First: who subscribes in between gets this one, and not the one before.
-            self.retained.keep(message, &node.limits, &node.metrics);
+        // First: who subscribes in between gets this one, and not the one before.
+        if message.retain() && !self.retained.keep(message) {
+            node.metrics.limits.retained.inc();
         }
         let inner = self.inner.read();
         MATCHES.with_borrow_mut(|matches| {

@@ -50,7 +50,7 @@ impl Topic {
 }
 
 impl TopicFilter {
-    /// The levels between the slashes. Of a shared subscription too: see [`TopicFilter::share`].
+    /// The levels between the slashes. Of a shared subscription too: see [`TopicFilter::inner`].
     pub fn levels(&self) -> impl Iterator<Item = Level<'_>> {
         self.0.split(|&byte| byte == b'/').map(|level| match level {
             b"+" => Level::Single,
@@ -64,8 +64,7 @@ impl TopicFilter {
         self.0.iter().any(|byte| matches!(byte, b'+' | b'#'))
     }
 
-    /// Whether this is a shared subscription: [`share`](TopicFilter::share) or [`queue`](TopicFilter::queue) names the
-    /// filter behind it.
+    /// Whether this is a shared subscription: [`inner`](TopicFilter::inner) is the filter behind it.
     pub fn is_shared(&self) -> bool {
         let is_queue = self.0.len() > QUEUE.len() && self.0.starts_with(QUEUE);
         is_queue || self.0.starts_with(SHARE)
@@ -79,17 +78,19 @@ impl TopicFilter {
         Some((group, TopicFilter(self.0.slice(name + 1..))))
     }
 
-    /// The filter behind `$queue/`: one nameless group, a form of shared subscription older than `$share`
-    /// that is in no standard.
-    pub fn queue(&self) -> Option<TopicFilter> {
-        let rest = self.0.strip_prefix(QUEUE)?;
-        (!rest.is_empty()).then(|| TopicFilter(self.0.slice(QUEUE.len()..)))
+    /// The filter that messages are matched with, if this is a shared subscription: behind the share name, or behind
+    /// `$queue/`, a form that is older than `$share` and in no standard, with one nameless group.
+    pub fn inner(&self) -> Option<TopicFilter> {
+        if let Some((_, inner)) = self.share() {
+            return Some(inner);
+        }
+        self.is_shared().then(|| TopicFilter(self.0.slice(QUEUE.len()..)))
     }
 }
 
 /// Whether `filter` matches `topic` (MQTT 4.7): level by level, the yardstick for faster structures.
 ///
-/// A shared subscription matches by the filter that [`TopicFilter::share`] returns; its own name is not looked into here.
+/// A shared subscription matches by the filter that [`TopicFilter::inner`] returns; its own name is not looked into here.
 pub fn matches(filter: &TopicFilter, topic: &Topic) -> bool {
     let mut names = topic.levels();
     let mut hidden = topic.is_reserved();

@@ -74,7 +74,7 @@ impl<T: Copy + Eq + Hash, O: Clone> Shared<T, O> {
     /// Makes `target` a member; the options that it had as one, if any. Does nothing where `filter` is no shared
     /// subscription.
     pub fn subscribe(&mut self, filter: &TopicFilter, target: T, options: O) -> Option<O> {
-        let inner = inner(filter)?;
+        let inner = filter.inner()?;
         let place = match self.places.get(filter) {
             Some(place) => *place,
             None => {
@@ -102,7 +102,7 @@ impl<T: Copy + Eq + Hash, O: Clone> Shared<T, O> {
             *group = Group::default();
             self.places.remove(filter);
             self.free.push(place);
-            if let Some(inner) = inner(filter) {
+            if let Some(inner) = filter.inner() {
                 self.table.unsubscribe(&inner, place);
             }
         }
@@ -129,7 +129,7 @@ impl<T: Copy + Eq + Hash, O: Clone> Shared<T, O> {
         draw: Draw,
         mut take: impl FnMut(T, &O, bool) -> bool,
     ) -> bool {
-        let matched = inner(filter).is_some_and(|inner| matches(&inner, topic));
+        let matched = filter.inner().is_some_and(|inner| matches(&inner, topic));
         let group = self.places.get(filter).filter(|_| matched).map(|place| &self.groups[*place]);
         group.is_some_and(|group| group.offer(self.strategy, self.key(topic, draw), &mut take))
     }
@@ -193,9 +193,4 @@ impl<T: Copy + Eq + Hash, O> Group<T, O> {
         }
         true
     }
-}
-
-/// The filter behind `$share/NAME/` or `$queue/`.
-fn inner(filter: &TopicFilter) -> Option<TopicFilter> {
-    filter.share().map(|(_, inner)| inner).or_else(|| filter.queue())
 }

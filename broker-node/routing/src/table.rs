@@ -10,7 +10,7 @@ use crate::trie::Trie;
 ///
 /// A target subscribes to a filter at most once; a second time replaces its options ([MQTT-3.8.4-3]). Filters are
 /// taken as they are: for a shared subscription the caller passes the filter behind the share name
-/// ([`TopicFilter::share`]) and keeps the group itself.
+/// ([`TopicFilter::inner`]) and keeps the group itself.
 #[derive(Clone)]
 pub struct Table<T, O> {
     exact: Exact<T, O>,

@@ -76,7 +76,7 @@ impl Naive {
     fn matching(&self, topic: usize) -> Vec<usize> {
         let is_match = |filter: &usize| {
             let filter: TopicFilter = FILTERS[*filter].parse().expect("a filter");
-            let inner = filter.share().map(|(_, inner)| inner).or_else(|| filter.queue());
+            let inner = filter.inner();
             matches(&inner.expect("shared"), &TOPICS[topic].parse().expect("a topic"))
         };
         self.groups.keys().copied().filter(is_match).collect()

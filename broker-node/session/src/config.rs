@@ -71,6 +71,9 @@ pub struct Config {
     pub publish_bytes_rate_max: Option<u32>,
     /// Where clients are sent that are told to use another server (0x9C, 0x9D): Server Reference.
     pub server_reference: Option<Text>,
+    /// Response Information for MQTT 5.0 clients that ask for it: how the topics begin under which they are to be answered
+    /// (section 4.10).
+    pub response_information: Option<Text>,
 }
 
 impl Config {
@@ -109,6 +112,7 @@ impl Default for Config {
             publish_rate_max: None,
             publish_bytes_rate_max: None,
             server_reference: None,
+            response_information: None,
         }
     }
 }

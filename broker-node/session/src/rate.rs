@@ -20,6 +20,16 @@ impl Rate {
         self.at_us = self.at_us.max(now.0.saturating_mul(1_000)).saturating_add(cost_us);
     }
 
+    /// One more unit comes, unless it comes too early; whether it may.
+    #[must_use]
+    pub fn admits(&mut self, now: Tick, per_s: Option<u32>) -> bool {
+        let is_due = self.paused_until(now).is_none();
+        if is_due {
+            self.charge(now, 1, per_s);
+        }
+        is_due
+    }
+
     /// When the next may come, if not at once.
     #[must_use]
     pub fn paused_until(&self, now: Tick) -> Option<Tick> {
@@ -44,6 +54,14 @@ mod tests {
         assert_eq!(rate.paused_until(Tick(5_100)), None);
         rate.charge(Tick(60_000), 1, Some(10));
         assert_eq!(rate.paused_until(Tick(60_000)), None, "what was long ago is forgotten");
+    }
+
+    #[test]
+    fn who_is_refused_is_not_charged() {
+        let (mut rate, now) = (Rate::default(), Tick(5_000));
+        let admitted = (0..100).filter(|_| rate.admits(now, Some(2))).count();
+        assert_eq!(admitted, 3);
+        assert!(!rate.admits(Tick(5_499), Some(2)) && rate.admits(Tick(5_500), Some(2)));
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Clients that we did not write, unmodified: mosquitto and paho, with certificates of every making.
+//! Clients that we did not write, unmodified: mosquitto, paho, rumqttc and mqtt.js, with certificates of every making.
 
 mod field;
 mod messages;
+mod mqttjs;
 mod payloads;
 mod rumqttc;
 

@@ -66,7 +66,7 @@ fn claim(record: &Record, sent: &Sent) -> Claim {
 
 /// The filter of a shared subscription without its group.
 fn bare(span: &Span) -> revoq_mqtt::TopicFilter {
-    span.filter.share().map_or_else(|| span.filter.clone(), |(_, filter)| filter)
+    span.filter.inner().unwrap_or_else(|| span.filter.clone())
 }
 
 fn is_owed(claim: &Claim, sent: &Sent) -> bool {

@@ -141,8 +141,7 @@ impl Side {
             target >= 5 && taken.insert(filter.clone())
         });
         let able = members.iter().filter(|(_, members)| members.iter().any(|member| *member >= 5));
-        let behind = |filter: &TopicFilter| filter.share().map(|(_, inner)| inner).or_else(|| filter.queue());
-        let matching = able.filter(|(filter, _)| matches(&behind(filter).expect("shared"), topic));
+        let matching = able.filter(|(filter, _)| matches(&filter.inner().expect("shared"), topic));
         let expected: BTreeSet<TopicFilter> = matching.map(|(filter, _)| filter.clone()).collect();
         assert_eq!((groups, &taken), (expected.len(), &expected), "{topic}");
         groups

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use revoq_mqtt::{QoS, Text};
+use revoq_mqtt::{QoS, Text, Topic};
 
 use super::keys::{Key, key};
 use super::values::{duration, expiry, parse, positive, truth, within};
@@ -22,6 +22,11 @@ pub(super) const LIMITS: &[Key] = &[
     limit!(connections_max, positive, "Connections of all kinds"),
     limit!(connections_per_address_max, parse, "Connections from one address; 0: no limit"),
     limit!(connect_rate_max, rate, "New connections a second; 0: no limit"),
+    limit!(
+        connect_rate_per_address_max,
+        rate,
+        "New connections a second from one address, or one /64 of IPv6; 0: no limit"
+    ),
     limit!(handshakes_max, positive, "Handshakes at a time"),
     limit!(handshake_timeout, duration, "From accept to the end of the handshake, such as 10s"),
     limit!(connect_timeout, duration, "From there to CONNECT, such as 10s"),
@@ -76,6 +81,11 @@ pub(super) const LIMITS: &[Key] = &[
         reference,
         "Where clients are sent when the node ends, such as other.example.com:8883 [default: nowhere]"
     ),
+    limit!(
+        response_information => session.response_information,
+        response_information,
+        "How the topics begin under which clients that ask are to be answered, such as answers/ [default: none]"
+    ),
     limit!(lookups_max, positive, "Look-ups of certificates at a time"),
     limit!(lookups_cached_max, positive, "Results of look-ups that are kept"),
     limit!(identities_cached_max, positive, "Verified leaves that are kept"),
@@ -116,6 +126,13 @@ fn qos(text: &str) -> Result<QoS, String> {
         .ok()
         .and_then(|qos| QoS::try_from(qos).ok())
         .ok_or_else(|| "expected 0, 1 or 2".to_owned())
+}
+
+fn response_information(text: &str) -> Result<Option<Text>, String> {
+    let text = reference(text)?;
+    // Topics are made of it, so it is one.
+    text.as_ref().map(|text| parse::<Topic>(text.as_str())).transpose()?;
+    Ok(text)
 }
 
 fn reference(text: &str) -> Result<Option<Text>, String> {

@@ -89,6 +89,8 @@ pub struct Limits {
     pub connections_per_address_max: usize,
     /// New connections a second, a second's worth at once; more are closed at once. `None`: no limit.
     pub connect_rate_max: Option<u32>,
+    /// The same of one address, or one /64 of IPv6; more are closed before any handshake.
+    pub connect_rate_per_address_max: Option<u32>,
     /// TLS handshakes at a time, those that wait for their first byte included; more are closed at once. High
     /// enough that a thousand half-open ones do not keep a good one out.
     pub handshakes_max: usize,
@@ -128,6 +130,7 @@ impl Default for Limits {
             connections_max: 1_000_000,
             connections_per_address_max: 0,
             connect_rate_max: None,
+            connect_rate_per_address_max: None,
             handshakes_max: 8192,
             handshake_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),

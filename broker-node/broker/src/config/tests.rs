@@ -71,6 +71,7 @@ fn each_wrong_value_is_refused_with_its_flag() {
         ("--wss-listen", "off,127.0.0.1:8084"),
         ("--http-listen", "127.0.0.1:1,127.0.0.1:2"),
         ("--ws-path", "mqtt"),
+        ("--response-information", "answers/#"),
         ("--proxy-protocol", "v2"),
         ("--ws-path", "/mqtt?x"),
         ("--quic-multi-stream", "yes"),

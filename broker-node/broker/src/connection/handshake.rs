@@ -115,7 +115,7 @@ async fn client_address(
         Refused::Closed
     })?;
     let address = canonical(named.unwrap_or(peer));
-    if slot.count(address) { Ok(address) } else { Err(Refused::Closed) }
+    if slot.arrive(address) { Ok(address) } else { Err(Refused::Closed) }
 }
 
 async fn secure(node: &Node, socket: TcpStream, tls: &TlsAcceptor) -> Result<TlsStream<TcpStream>, Refused> {

@@ -111,7 +111,7 @@ impl Listener {
             return;
         }
         let address = canonical(incoming.remote_address());
-        let Some(slot) = self.slots.take(&self.node).filter(|slot| slot.count(address)) else {
+        let Some(slot) = self.slots.take(&self.node, Some(address)) else {
             incoming.refuse();
             return;
         };

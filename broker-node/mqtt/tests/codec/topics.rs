@@ -53,14 +53,15 @@ fn shares_are_taken_apart() {
     let filter: TopicFilter = "$share/group/a/+".parse().expect("legal");
     let (group, inner) = filter.share().expect("shared");
     assert_eq!((group.as_str(), inner.as_str()), ("group", "a/+"));
+    assert_eq!(filter.inner(), Some(inner));
     for plain in
         ["a", "$share", "$shared/g/a", "$SYS/share/x", "a/$share/g/b", "$queue", "$queue/", "$queues/a"]
     {
         let plain: TopicFilter = plain.parse().expect("legal");
-        assert_eq!((plain.share(), plain.queue(), plain.is_shared()), (None, None, false), "{plain}");
+        assert_eq!((plain.share(), plain.inner(), plain.is_shared()), (None, None, false), "{plain}");
     }
     let queue: TopicFilter = "$queue/a".parse().expect("legal");
-    assert_eq!(queue.queue().expect("a queue").as_str(), "a");
+    assert_eq!(queue.inner().expect("a queue").as_str(), "a");
     assert!(filter.is_shared() && queue.is_shared());
 }
 

@@ -24,6 +24,7 @@ pub(super) struct Candidate {
     topic_alias_max: u16,
     packet_size_max: u32,
     problem_information: bool,
+    response_information: bool,
     will: Option<Arc<Message>>,
     will_delay_s: u32,
 }
@@ -107,6 +108,7 @@ fn accept(connect: Connect, core: &Core) -> (Candidate, ConnectRequest) {
         topic_alias_max: properties.topic_alias_max,
         packet_size_max: packet_size_max(&connect),
         problem_information: properties.request_problem_information,
+        response_information: properties.request_response_information,
         will: will.clone(),
         will_delay_s: connect.will.as_ref().map_or(0, |will| will.delay_s),
     };
@@ -287,6 +289,8 @@ impl Candidate {
             wildcard_subscription_available: config.wildcard_subscription_available,
             subscription_id_available: config.subscription_id_available,
             server_keepalive_s,
+            // [MQTT-3.1.2-28].
+            response_information: config.response_information.clone().filter(|_| self.response_information),
             ..ConnAckProperties::default()
         }
     }

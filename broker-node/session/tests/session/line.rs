@@ -99,6 +99,7 @@ impl<'a> Line<'a> {
         properties.receive_max = self.value("receive_max");
         properties.packet_size_max = self.value("packet_size_max");
         properties.topic_alias_max = self.value("topic_alias_max").unwrap_or(0);
+        properties.request_response_information = self.has("asks_response_information");
         properties.request_problem_information = !self.has("no_problem_information");
         properties.authentication = self.text("auth").map(authentication);
         connect

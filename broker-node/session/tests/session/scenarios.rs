@@ -95,6 +95,7 @@ fn config(limits: &str) -> Config {
             "payload_format" => config.payload_format_checked = number == 1,
             "publish_rate_max" => config.publish_rate_max = number.try_into().ok(),
             "publish_bytes_rate_max" => config.publish_bytes_rate_max = number.try_into().ok(),
+            "response_information" => config.response_information = value.parse().ok(),
             "elsewhere" => config.server_reference = value.parse().ok(),
             "topic_levels_max" => config.topic_levels_max = number,
             "write_bytes_high" => config.write_bytes_high = number,

@@ -131,6 +131,7 @@ fn connack_properties(line: &mut String, properties: &ConnAckProperties) {
     flag(line, !properties.subscription_id_available, "no_subscription_id");
     flag(line, !properties.shared_subscription_available, "no_shared");
     pair(line, "keepalive", properties.server_keepalive_s);
+    pair(line, "response_information", properties.response_information.as_ref());
     pair(line, "elsewhere", properties.server_reference.as_ref());
     if let Some(reason) = &properties.reason_string {
         write_to(line, format_args!(" \"{reason}\""));

@@ -7,6 +7,7 @@ mod handshakes;
 mod messages;
 mod proxy;
 mod quic;
+mod rates;
 mod sessions;
 mod stopped;
 mod streams;

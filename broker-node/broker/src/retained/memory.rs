@@ -1,20 +1,20 @@
-//! What publishers of a tenant left for those who subscribe later (RETAIN, MQTT 5.0 section 3.3.1.3). In the memory of this
-//! node alone, for now.
+//! Retained messages in the memory of this node: they end with it.
 
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use revoq_mqtt::{Topic, TopicFilter};
+use revoq_mqtt::Topic;
 use revoq_routing::Retained;
-use revoq_session::{Delivery, Message, StreamId, SubscriptionTerms, Tick};
+use revoq_session::{Delivery, Message, Tick};
 
+use super::{Cursor, RetainedStore};
 use crate::config::Limits;
-use crate::metrics::Metrics;
 
-/// The last message with RETAIN of each topic.
-#[derive(Default)]
-pub(crate) struct Store {
+/// Within `retained_messages_max` and `retained_bytes_max`.
+pub(crate) struct MemoryStore {
     inner: RwLock<Inner>,
+    messages_max: usize,
+    bytes_max: usize,
 }
 
 #[derive(Default)]
@@ -24,45 +24,46 @@ struct Inner {
     bytes: usize,
 }
 
-/// How far a new subscription has come through what is retained.
-#[derive(Debug)]
-pub(crate) struct Cursor {
-    pub(crate) filter: TopicFilter,
-    terms: SubscriptionTerms,
-    after: Option<Topic>,
-}
-
-impl Cursor {
-    pub(crate) fn new(filter: TopicFilter, terms: SubscriptionTerms) -> Cursor {
-        Cursor { filter, terms, after: None }
-    }
-
-    /// Where its messages go.
-    pub(crate) fn stream(&self) -> StreamId {
-        self.terms.stream
-    }
-}
-
-impl Store {
-    /// Keeps a message in the place of the one before. One without payload takes that out, and so does one for which there
-    /// is no room: what is retained is never older than what was published.
-    pub(crate) fn keep(&self, message: &Message, limits: &Limits, metrics: &Metrics) {
-        let copy = (!message.payload().is_empty()).then(|| Arc::new(message.to_retained()));
-        let mut inner = self.inner.write();
-        inner.take(message.topic());
-        let Some(copy) = copy else { return };
-        let bytes = inner.bytes.saturating_add(copy.size());
-        let has_room =
-            inner.messages.len() < limits.retained_messages_max && bytes <= limits.retained_bytes_max;
-        if has_room && inner.messages.insert(message.topic(), copy).is_ok() {
-            inner.bytes = bytes;
-        } else {
-            metrics.limits.retained.inc();
+impl MemoryStore {
+    /// Without any message yet.
+    pub(crate) fn new(limits: &Limits) -> MemoryStore {
+        MemoryStore {
+            inner: RwLock::default(),
+            messages_max: limits.retained_messages_max,
+            bytes_max: limits.retained_bytes_max,
         }
     }
 
-    /// The next deliveries of a cursor, at most `count`, and one where that is zero. False with the last.
-    pub(crate) fn read(&self, cursor: &mut Cursor, now: Tick, count: usize, out: &mut Vec<Delivery>) -> bool {
+    /// Takes out those that are expired still.
+    fn forget(&self, topics: &[Topic], now: Tick) {
+        if topics.is_empty() {
+            return;
+        }
+        let mut inner = self.inner.write();
+        for topic in topics {
+            if inner.messages.get(topic).is_some_and(|message| message.is_expired(now)) {
+                inner.take(topic);
+            }
+        }
+    }
+}
+
+impl RetainedStore for MemoryStore {
+    fn keep(&self, message: &Message) -> bool {
+        let copy = (!message.payload().is_empty()).then(|| Arc::new(message.to_retained()));
+        let mut inner = self.inner.write();
+        inner.take(message.topic());
+        let Some(copy) = copy else { return true };
+        let bytes = inner.bytes.saturating_add(copy.size());
+        let has_room = inner.messages.len() < self.messages_max && bytes <= self.bytes_max;
+        let is_kept = has_room && inner.messages.insert(message.topic(), copy).is_ok();
+        if is_kept {
+            inner.bytes = bytes;
+        }
+        is_kept
+    }
+
+    fn read(&self, cursor: &mut Cursor, now: Tick, count: usize, out: &mut Vec<Delivery>) -> bool {
         let mut expired = Vec::new();
         let mut last = None;
         let (mut left, mut more) = (count, false);
@@ -82,23 +83,9 @@ impl Store {
         more
     }
 
-    /// Messages, and their bytes.
-    pub(crate) fn len(&self) -> (usize, usize) {
+    fn len(&self) -> (usize, usize) {
         let inner = self.inner.read();
         (inner.messages.len(), inner.bytes)
-    }
-
-    /// Takes out those that are expired still.
-    fn forget(&self, topics: &[Topic], now: Tick) {
-        if topics.is_empty() {
-            return;
-        }
-        let mut inner = self.inner.write();
-        for topic in topics {
-            if inner.messages.get(topic).is_some_and(|message| message.is_expired(now)) {
-                inner.take(topic);
-            }
-        }
     }
 }
 
@@ -114,6 +101,7 @@ impl Inner {
 mod tests {
     use bytes::Bytes;
     use revoq_mqtt::{Publish, PublishProperties, QoS, SubscribeOptions};
+    use revoq_session::SubscriptionTerms;
 
     use super::*;
 
@@ -132,7 +120,7 @@ mod tests {
         Cursor::new(filter.parse().expect("a filter"), SubscriptionTerms { options, ..Default::default() })
     }
 
-    fn all(store: &Store, filter: &str, now: Tick) -> Vec<String> {
+    fn all(store: &dyn RetainedStore, filter: &str, now: Tick) -> Vec<String> {
         let (mut cursor, mut found) = (cursor(filter), Vec::new());
         while store.read(&mut cursor, now, 2, &mut found) {}
         let show = |delivery: &Delivery| {
@@ -144,11 +132,11 @@ mod tests {
 
     #[test]
     fn the_last_message_of_each_topic_is_read_page_by_page() {
-        let (store, limits, metrics) = (Store::default(), Limits::default(), Metrics::new());
+        let store = MemoryStore::new(&Limits::default());
         for (topic, payload) in
             [("a/1", "old"), ("a/1", "1"), ("a/2", "2"), ("a/3", "3"), ("a/2", ""), ("a/4", "4")]
         {
-            store.keep(&message(topic, payload, None), &limits, &metrics);
+            assert!(store.keep(&message(topic, payload, None)));
         }
         assert_eq!(all(&store, "a/+", Tick(0)), ["a/1 b\"1\"", "a/3 b\"3\"", "a/4 b\"4\""]);
         assert_eq!(store.len(), (3, 12));
@@ -156,20 +144,19 @@ mod tests {
 
     #[test]
     fn what_has_no_room_takes_what_was_there_with_it() {
-        let (store, metrics) = (Store::default(), Metrics::new());
         let limits = Limits { retained_messages_max: 2, retained_bytes_max: 10, ..Limits::default() };
+        let (store, mut refused) = (MemoryStore::new(&limits), 0);
         for (topic, payload) in [("a", "1"), ("b", "1"), ("c", "1"), ("a", "23456789"), ("d", "2345678")] {
-            store.keep(&message(topic, payload, None), &limits, &metrics);
+            refused += usize::from(!store.keep(&message(topic, payload, None)));
         }
         assert_eq!(all(&store, "#", Tick(0)), ["b b\"1\"", "d b\"2345678\""]);
-        assert_eq!((store.len(), metrics.limits.retained.get()), ((2, 10), 2));
+        assert_eq!((store.len(), refused), ((2, 10), 2));
     }
 
     #[test]
     fn what_is_expired_is_gone() {
-        let (store, limits, metrics) = (Store::default(), Limits::default(), Metrics::new());
-        store.keep(&message("a", "1", Some(1)), &limits, &metrics);
-        store.keep(&message("b", "2", None), &limits, &metrics);
+        let store = MemoryStore::new(&Limits::default());
+        assert!(store.keep(&message("a", "1", Some(1))) && store.keep(&message("b", "2", None)));
         assert_eq!(all(&store, "#", Tick(900)).len(), 2);
         assert_eq!(all(&store, "#", Tick(2_000)), ["b b\"2\""]);
         assert_eq!(store.len().0, 1);
