@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use revoq_mqtt::{
-    ClientId, ConnAck, ConnAckProperties, Connect, DecodeError, Fault, Packet, PacketType, Publish, QoS,
-    ReasonCode, Text, Version, Will, decode,
+    Authentication, ClientId, ConnAck, ConnAckProperties, Connect, DecodeError, Fault, Packet, PacketType,
+    Publish, QoS, ReasonCode, Text, Version, Will, decode,
 };
 
-use super::Core;
+use super::authenticate::{Authenticated, Exchange};
 use super::connected::Connected;
-use crate::{Accept, Admission, Cause, Config, ConnectRequest, Error, Message, Output, SessionState};
+use super::{Core, State};
+use crate::{Accept, Admission, Cause, Config, ConnectRequest, Error, Message, Output, SessionState, Tick};
 
 /// A client whose CONNECT is well-formed and on which the driver is to decide.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(super) struct Candidate {
     topic_alias_max: u16,
     packet_size_max: u32,
     problem_information: bool,
+    /// How it authenticated, and the last word for it.
+    pub(super) authentication: Option<Authentication>,
     will: Option<Arc<Message>>,
     will_delay_s: u32,
 }
@@ -46,8 +49,8 @@ impl SessionExpiry {
     }
 }
 
-/// Takes the first packet, which has the type of a CONNECT.
-pub(super) fn receive(core: &mut Core, frame: Bytes) -> Result<Candidate, Cause> {
+/// Takes the first packet, which has the type of a CONNECT. Where it begins an exchange, that is over by `deadline`.
+pub(super) fn receive(core: &mut Core, frame: Bytes, deadline: Tick) -> Result<State, Cause> {
     let version = Version::of_connect(&frame);
     let connect = match decode(frame, Version::V311) {
         Ok(Packet::Connect(connect)) => connect,
@@ -58,9 +61,15 @@ pub(super) fn receive(core: &mut Core, frame: Bytes) -> Result<Candidate, Cause>
         core.outbound.open(connect.version, packet_size_max(&connect));
         return Err(refuse(core, reason, None));
     }
+    let authentication = connect.properties.authentication.clone();
     let (candidate, request) = accept(*connect, core);
-    core.outputs.push_back(Output::Connect(Box::new(request)));
-    Ok(candidate)
+    let request = Box::new(request);
+    if let Some(first) = authentication {
+        let exchange = Exchange::begin(core, candidate, request, &first, deadline);
+        return Ok(State::Authenticating(Box::new(exchange)));
+    }
+    core.outputs.push_back(Output::Connect(request));
+    Ok(State::AwaitingAdmission(Box::new(candidate)))
 }
 
 /// What speaks against a CONNECT without asking anybody.
@@ -76,7 +85,8 @@ fn objection(connect: &Connect, config: &Config) -> Option<ReasonCode> {
     if unnameable || connect.client_id.len() > config.client_id_bytes_max {
         return Some(ReasonCode::ClientIdentifierNotValid);
     }
-    if connect.properties.authentication.is_some() {
+    let served = |first: &Authentication| config.authentication_methods.contains(&first.method.as_str());
+    if !connect.properties.authentication.as_ref().is_none_or(served) {
         return Some(ReasonCode::BadAuthenticationMethod);
     }
     let will = connect.will.as_ref()?;
@@ -107,6 +117,7 @@ fn accept(connect: Connect, core: &Core) -> (Candidate, ConnectRequest) {
         topic_alias_max: properties.topic_alias_max,
         packet_size_max: packet_size_max(&connect),
         problem_information: properties.request_problem_information,
+        authentication: None,
         will: will.clone(),
         will_delay_s: connect.will.as_ref().map_or(0, |will| will.delay_s),
     };
@@ -137,7 +148,7 @@ fn will_message(will: &Will, qos_max: QoS) -> Message {
         properties: will.properties.clone(),
         payload: will.payload.clone(),
     };
-    Message::new(publish, crate::Tick::default())
+    Message::new(publish, Tick::default())
 }
 
 /// Older clients are only told of a version that we don't speak ([MQTT-3.1.2-2] of 3.1.1). Whoever names another protocol
@@ -213,7 +224,7 @@ impl Candidate {
             return Err(Error::Driver("assigned no client identifier"));
         }
         let properties = Box::new(self.properties(assigned, keepalive_s, &core.config));
-        core.outbound.open(self.version, self.packet_size_max);
+        self.open(core);
         core.outbound.answer(&Packet::ConnAck(ConnAck {
             session_present,
             reason: ReasonCode::Success,
@@ -238,6 +249,7 @@ impl Candidate {
             problem_information: self.problem_information,
             session_expiry_s: self.session_expiry.granted_s,
             is_to_last: self.session_expiry.asked_s > 0,
+            authenticated: self.authentication.map(|by| Box::new(Authenticated::by(by.method))),
             will: self.will,
             will_delay_s: self.will_delay_s,
             acks: state.acks,
@@ -246,9 +258,14 @@ impl Candidate {
         }
     }
 
+    /// What is written is for this client from now on.
+    pub(super) fn open(&self, core: &mut Core) {
+        core.outbound.open(self.version, self.packet_size_max);
+    }
+
     /// Refuses a client on which the driver was to decide.
     pub(super) fn refuse(&self, core: &mut Core, reason: ReasonCode, text: Option<&str>) -> Cause {
-        core.outbound.open(self.version, self.packet_size_max);
+        self.open(core);
         let text = text.filter(|_| self.problem_information).and_then(|text| text.parse().ok());
         refuse(core, reason, text)
     }
@@ -286,6 +303,7 @@ impl Candidate {
             wildcard_subscription_available: config.wildcard_subscription_available,
             subscription_id_available: config.subscription_id_available,
             server_keepalive_s,
+            authentication: self.authentication.clone(),
             ..ConnAckProperties::default()
         }
     }

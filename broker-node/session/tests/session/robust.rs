@@ -1,10 +1,10 @@
 //! Arbitrary input never panics, never hangs and never grows a buffer over its limit.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use revoq_mqtt::{ReasonCode, encode};
-use revoq_session::{Accept, Admission, Config, Output, Session, Tick};
+use revoq_session::{Accept, Admission, AuthenticationAnswer, Config, Output, Session, Tick};
 
 use crate::line::Line;
 use crate::stage::Stage;
@@ -23,6 +23,8 @@ const PACKETS: &[&str] = &[
     "unsubscribe id=3 a/+",
     "pingreq",
     "auth",
+    "auth reason=18 data=x",
+    "connect v=5 id=a auth=SCRAM",
 ];
 
 #[derive(Clone, Debug)]
@@ -62,6 +64,7 @@ fn config() -> Config {
         inflight_max: 3,
         receive_max: 3,
         requests_max: 2,
+        authentication_methods: &["SCRAM"],
         ..Config::default()
     }
 }
@@ -89,6 +92,13 @@ impl Owed {
             while let Some(output) = session.poll_output() {
                 quiet = false;
                 match output {
+                    Output::Authenticate(request) => {
+                        let answer = match request.begins {
+                            true => AuthenticationAnswer::Continue(Bytes::from_static(b"challenge")),
+                            false => AuthenticationAnswer::Success(None),
+                        };
+                        session.handle_authentication(now, answer);
+                    }
                     Output::Connect(_) => {
                         let accept = Accept { client_id: "generated".parse().ok(), ..Accept::default() };
                         session.handle_admission(now, Admission::Accept(accept));
@@ -132,7 +142,7 @@ proptest! {
 
     #[test]
     fn arbitrary_steps_keep_the_limits(steps in vec(step(), 0..200)) {
-        let mut stage = Stage::connected(config(), "connect v=5 id=a keepalive=60");
+        let mut stage = Stage::connected(config(), "connect v=5 id=a keepalive=60 auth=SCRAM");
         let mut input = BytesMut::new();
         let mut owed = Owed::default();
         let mut now = Tick(0);
