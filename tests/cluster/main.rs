@@ -8,6 +8,7 @@ mod kept;
 mod link;
 mod load;
 mod oracle;
+mod passwords;
 mod processes;
 mod races;
 mod restart;
