@@ -15,10 +15,10 @@ const PASSWORD_CHARACTERS_MAX: usize = 256;
 const LENGTH: usize = 32;
 
 /// The verifier of a password with a random salt, for SCRAM-SHA-256 (RFC 5802 section 3, RFC 7677). The password is
-/// prepared by SASLprep (RFC 4013), as clients do it: what looks the same is the same.
+/// prepared by `SASLprep` (RFC 4013), as clients do it: what looks the same is the same.
 ///
 /// # Errors
-/// [`Error::Value`] for a password that is empty, too long, or has characters that SASLprep prohibits, and for a number
+/// [`Error::Value`] for a password that is empty, too long, or has characters that `SASLprep` prohibits, and for a number
 /// of iterations that is out of range. The password is not repeated.
 pub fn verifier(password: &str, iterations: u32) -> Result<Verifier, Error> {
     let mut salt = vec![0; SALT_BYTES_DEFAULT];

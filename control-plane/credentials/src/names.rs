@@ -160,7 +160,7 @@ name!(
     "1 to 128 of A-Z a-z 0-9 . _ : @ -, starting with a letter or digit"
 );
 name!(
-    /// What a password is called within its tenant. ASCII, so that SASLprep (RFC 4013) leaves it as it is.
+    /// What a password is called within its tenant. ASCII, so that `SASLprep` (RFC 4013) leaves it as it is.
     Username, "username", 1..=128, username, username,
     "1 to 128 printable ASCII characters, neither space nor /"
 );

@@ -57,7 +57,7 @@ impl Verifier {
         self.iterations
     }
 
-    /// SHA-256 of the ClientKey, by which a client's proof is verified.
+    /// SHA-256 of the `ClientKey`, by which a client's proof is verified.
     pub fn stored_key(&self) -> &[u8; 32] {
         &self.stored_key
     }
@@ -139,5 +139,5 @@ impl Password {
 /// No name holds a zero byte.
 fn named(domain: &[u8], tenant: &TenantName, username: &Username, rest: &[u8]) -> Fingerprint {
     let parts = [domain, tenant.as_str().as_bytes(), &[0], username.as_str().as_bytes(), &[0], rest];
-    Fingerprint(parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize().into())
+    Fingerprint(parts.iter().fold(Sha256::new(), Digest::chain_update).finalize().into())
 }

@@ -101,7 +101,7 @@ impl Stage {
                 session.handle_admission(now, Admission::Refuse { reason: line.reason(), text });
             }
             "challenge" => {
-                self.authentication(AuthenticationAnswer::Continue(line.data().unwrap_or_default()))
+                self.authentication(AuthenticationAnswer::Continue(line.data().unwrap_or_default()));
             }
             "authenticated" => self.authentication(AuthenticationAnswer::Success(line.data())),
             "unauthenticated" => self.authentication(AuthenticationAnswer::Failure(line.reason())),
