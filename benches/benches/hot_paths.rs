@@ -58,7 +58,7 @@ fn verdict(c: &mut Criterion) {
             authority: None,
             not_after: Millis(u64::MAX),
         };
-        let principal = Principal { tenant: TenantName::default(), device: None, credential };
+        let principal = Principal { tenant: TenantName::default(), device: None, credential, password: None };
         c.bench_function(&format!("verdict beside {denied} denied certificates"), |b| {
             b.iter(|| view.verdict(black_box(&principal), Millis(1)));
         });

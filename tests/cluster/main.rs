@@ -9,6 +9,7 @@ mod link;
 mod load;
 mod multi_stream;
 mod oracle;
+mod passwords;
 mod processes;
 mod races;
 mod restart;

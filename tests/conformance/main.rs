@@ -5,6 +5,7 @@
 //! against them; `REVOQ_CASES=text` runs only the cases whose names contain the text.
 
 mod acknowledge;
+mod authenticate;
 mod connack;
 mod connect;
 mod deliver;
@@ -63,6 +64,7 @@ pub(crate) use cases;
 /// What ends with the connection.
 const TRANSIENT: &[&[Case]] = &[
     acknowledge::CASES,
+    authenticate::CASES,
     connack::CASES,
     connect::CASES,
     deliver::CASES,

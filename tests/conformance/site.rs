@@ -8,6 +8,7 @@ use bytes::Bytes;
 use revoq_broker::ListenerKind;
 use revoq_mqtt::{ClientId, ConnAck, Connect, Packet, Publish, PublishProperties, QoS, Version};
 use revoq_tests::raw::Raw;
+use revoq_tests::scram::set_password;
 use revoq_tests::transports::open;
 use revoq_tests::{Fleet, Plan};
 use rustls::ClientConfig;
@@ -29,6 +30,10 @@ pub(crate) const RESPONSE_INFORMATION: &str = "answers/";
 const ALSO: [ListenerKind; 4] =
     [ListenerKind::Tcp, ListenerKind::WebSocket, ListenerKind::SecureWebSocket, ListenerKind::Quic];
 
+/// With which a client may authenticate.
+pub(crate) const USERNAME: &str = "conformance";
+pub(crate) const PASSWORD: &str = "pencil";
+
 /// One replica and one broker, as processes.
 pub(crate) struct Cluster {
     fleet: Fleet,
@@ -43,6 +48,8 @@ impl Cluster {
         let fleet = Fleet::start(Plan { broker_environment, ..Plan::single("optional", ALSO) }).await?;
         let device = fleet.issue("conformance").await?;
         let tls = fleet.tls(Some(&device.leaf))?;
+        // Over TLS the certificate is of the same device.
+        set_password(&fleet, USERNAME, &device.name, PASSWORD).await?;
         Ok(Arc::new(Cluster { fleet, tls }))
     }
 }

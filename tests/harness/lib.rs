@@ -13,6 +13,7 @@ pub mod lab;
 pub mod mqtt;
 pub mod process;
 pub mod raw;
+pub mod scram;
 pub mod transports;
 pub mod wait;
 

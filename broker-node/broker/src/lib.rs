@@ -34,6 +34,7 @@ mod quic;
 mod registry;
 mod retained;
 mod router;
+mod scram;
 mod sessions;
 mod sockets;
 mod sys;

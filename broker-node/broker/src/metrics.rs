@@ -35,6 +35,7 @@ pub(crate) struct Metrics {
     pub(crate) lease_left_ms: Level,
     pub(crate) ready: Level,
     pub(crate) handshakes: Handshakes,
+    pub(crate) authentications: Authentications,
     pub(crate) admitted: Counter,
     pub(crate) refused: Counter,
     cuts: [Counter; Shut::ALL.len()],
@@ -87,6 +88,18 @@ pub(crate) struct Handshakes {
     pub(crate) no_proxy_header: Counter,
     /// Over QUIC, which does not tell whether they were full or resumed.
     pub(crate) quic: Counter,
+}
+
+/// Exchanges of enhanced authentication by what became of them.
+pub(crate) struct Authentications {
+    /// The client proved to know its password.
+    pub(crate) proven: Counter,
+    /// The proof was wrong, or there is no such username.
+    pub(crate) wrong: Counter,
+    /// A message that the mechanism does not know.
+    pub(crate) malformed: Counter,
+    /// The control plane could not be asked for the password.
+    pub(crate) no_answer: Counter,
 }
 
 /// Refusals by the limit that made them.
@@ -156,6 +169,8 @@ impl Metrics {
         );
         let cuts = b.counters("gates_shut", "Live sessions whose gate was shut", "cause");
         let handshakes = b.counters("handshakes", "Handshakes by result", "result");
+        let authentications =
+            b.counters("authentications", "Exchanges of enhanced authentication by result", "result");
         let faults =
             b.counters("session_faults", "Sessions that a fault or a limit ended, by reason code", "reason");
         let limits = b.counters("limit_refusals", "What a limit refused", "limit");
@@ -164,19 +179,25 @@ impl Metrics {
             sessions: b.level("sessions", "Registered sessions"),
             data_streams: b.level("data_streams", "Data streams of MQTT over QUIC that are open"),
             view_revision: b.level("view_revision", "Revision of the view of credentials"),
-            denied: b.level("denied_certificates", "Certificates in the denied set"),
+            denied: b.level("denied_certificates", "Credentials in the denied set"),
             client_ids: b.level("client_ids", "Client ids that are held"),
             sessions_away: b.level("sessions_away", "Sessions that are kept while their clients are away"),
             queued_bytes: b.level("queued_bytes", "Bytes of messages that wait for clients that are away"),
             connect_rate_addresses: b
                 .level("connect_rate_addresses", "Addresses whose connect rate is remembered"),
-            lookups_cached: b.level("lookups_cached", "Look-ups of certificates that are kept"),
+            lookups_cached: b.level("lookups_cached", "Look-ups of certificates and passwords that are kept"),
             identities_cached: b.level("identities_cached", "Verified leaves that are kept"),
             retained_messages: b.level("retained_messages", "Retained messages"),
             retained_bytes: b.level("retained_bytes", "Bytes of topic, properties and payload of those"),
             lease_left_ms: b.level("lease_left_milliseconds", "Milliseconds for which the view is fresh"),
             ready: b.level("ready", "1 while the node is ready: its view is fresh, and it does not drain"),
             handshakes: Handshakes::new(&handshakes),
+            authentications: Authentications {
+                proven: authentications.of("proven"),
+                wrong: authentications.of("wrong"),
+                malformed: authentications.of("malformed"),
+                no_answer: authentications.of("no_answer"),
+            },
             admitted: b.counter("admitted", "Clients let in"),
             refused: b.counter("refused", "Clients refused in CONNACK"),
             cuts: std::array::from_fn(|index| cuts.of(Shut::ALL[index].name())),

@@ -182,14 +182,17 @@ impl Node {
     pub(crate) fn ends_session(&self, principal: &Principal) -> bool {
         let verdict = self.view.load().verdict(principal, clock::now().millis());
         match verdict {
-            Verdict::Deny(Cause::Certificate(state) | Cause::Authority(state) | Cause::Tenant(state)) => {
-                matches!(state, State::Revoked | State::Deleted)
-            }
+            Verdict::Deny(
+                Cause::Certificate(state)
+                | Cause::Password(state)
+                | Cause::Authority(state)
+                | Cause::Tenant(state),
+            ) => matches!(state, State::Revoked | State::Deleted),
             Verdict::Deny(_) | Verdict::Allow => false,
         }
     }
 
-    /// Ends the sessions of clients that are away and whose credential is gone for good: of one certificate, or of all.
+    /// Ends the sessions of clients that are away and whose credential is gone for good: of one credential, or of all.
     pub(crate) fn discard_sessions(&self, of: Option<&Fingerprint>) {
         let view = self.view.load();
         for away in self.sessions.discard(of, &|principal| self.ends_session(principal)) {

@@ -9,7 +9,12 @@ pub struct Config {
     /// Milliseconds from the start of the connection until the whole CONNECT must have arrived; then the
     /// connection is closed without an answer.
     pub connect_timeout_ms: u64,
-    /// Bytes of a CONNECT packet. Applies before anybody is authenticated; a larger one is closed upon.
+    /// Authentication methods that the driver knows, for enhanced authentication of MQTT 5.0; another one is refused with
+    /// 0x8C. The exchange must be over within `connect_timeout_ms` as well, counted anew where a client that is let in
+    /// authenticates again; then it is refused with 0x87.
+    pub authentication_methods: &'static [&'static str],
+    /// Bytes of a CONNECT packet, and of what comes before the client is let in. Applies before anybody is authenticated; a
+    /// larger one is closed upon.
     pub connect_size_max: u32,
     /// Bytes of any other packet, announced as Maximum Packet Size; a larger one ends the session with 0x95.
     pub packet_size_max: u32,
@@ -88,6 +93,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             connect_timeout_ms: 10_000,
+            authentication_methods: &[],
             connect_size_max: 128 * 1024,
             packet_size_max: 1024 * 1024,
             client_id_bytes_max: 1024,

@@ -9,6 +9,15 @@ pub enum Error {
     /// The client sent bytes that are no packet of its version.
     #[error("malformed packet")]
     Decode(#[from] DecodeError),
+    /// AUTH named another authentication method than CONNECT, or none.
+    #[error("AUTH has not the authentication method of CONNECT")]
+    AuthenticationMethod,
+    /// A client that is let in and authenticated again did not succeed.
+    #[error("the client did not authenticate again")]
+    NotAuthenticated(ReasonCode),
+    /// The client did not authenticate in time.
+    #[error("not authenticated within {0} ms")]
+    AuthenticationTimeout(u64),
     /// The client's first packet was not CONNECT.
     #[error("the first packet is not CONNECT")]
     ConnectExpected,
@@ -89,7 +98,10 @@ impl Error {
     pub fn reason_code(&self) -> ReasonCode {
         match self {
             Error::Decode(error) => error.reason,
+            Error::NotAuthenticated(reason) => *reason,
+            Error::AuthenticationTimeout(_) => ReasonCode::NotAuthorized,
             Error::ConnectExpected
+            | Error::AuthenticationMethod
             | Error::Unexpected(_)
             | Error::NotOnDataStream(_)
             | Error::TopicAliasUnknown(_)

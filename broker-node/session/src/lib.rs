@@ -23,7 +23,10 @@ pub use config::Config;
 pub use error::Error;
 pub use message::{Delivery, Message, SubscriptionTerms};
 pub use outbound::Counters;
-pub use output::{Accept, Admission, Cause, CloseReason, ConnectRequest, Output};
+pub use output::{
+    Accept, Admission, AuthenticationAnswer, AuthenticationRequest, Cause, CloseReason, ConnectRequest,
+    Output,
+};
 pub use rate::Rate;
 pub use session::Session;
 pub use state::SessionState;

@@ -11,6 +11,10 @@ use crate::{Delivery, Error, Message, PublishToken, SessionState, StreamId, Subs
 /// What the driver is to do, in this order.
 #[derive(Debug)]
 pub enum Output {
+    /// Say what is to be made of a client's word in enhanced authentication, and call
+    /// [`Session::handle_authentication`](crate::Session::handle_authentication). Before the client is let in nothing else
+    /// is read from it meanwhile.
+    Authenticate(Box<AuthenticationRequest>),
     /// Decide about a client and call [`Session::handle_admission`](crate::Session::handle_admission). Nothing
     /// else is read from the client before that.
     Connect(Box<ConnectRequest>),
@@ -80,6 +84,39 @@ impl fmt::Debug for ConnectRequest {
             .field("username", &self.username)
             .finish_non_exhaustive()
     }
+}
+
+/// A client's word in enhanced authentication (section 4.12).
+#[derive(Clone, PartialEq, Eq)]
+pub struct AuthenticationRequest {
+    /// One of [`Config::authentication_methods`](crate::Config::authentication_methods): that of CONNECT.
+    pub method: Text,
+    /// Authentication Data; empty where there is none.
+    pub data: Bytes,
+    /// It is the first word of an exchange: that of CONNECT, or of a client that is let in and authenticates again.
+    pub begins: bool,
+}
+
+impl fmt::Debug for AuthenticationRequest {
+    /// Without the data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthenticationRequest")
+            .field("method", &self.method)
+            .field("begins", &self.begins)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is made of an [`AuthenticationRequest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthenticationAnswer {
+    /// The client is to say more: it is sent this.
+    Continue(Bytes),
+    /// The client is who it says; this goes with CONNACK, or with the AUTH that ends the exchange. Before CONNACK
+    /// [`Output::Connect`] follows.
+    Success(Option<Bytes>),
+    /// It is not: CONNACK or DISCONNECT has this reason.
+    Failure(ReasonCode),
 }
 
 /// The driver's verdict on a [`ConnectRequest`].

@@ -5,14 +5,14 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    administrator, audit, authority, certificate, cluster, completion, context, device, session, setting,
-    tenant, watch,
+    administrator, audit, authority, certificate, cluster, completion, context, device, password, session,
+    setting, tenant, watch,
 };
 use crate::error::EXIT_CODES;
 use crate::parse;
 use crate::screen::Format;
 
-/// Administers a Revoq cluster: devices, their certificates, live sessions, and the cluster itself.
+/// Administers a Revoq cluster: devices, their certificates and passwords, live sessions, and the cluster itself.
 #[derive(Debug, Parser)]
 #[command(name = "revoqctl", version, after_help = EXIT_CODES, max_term_width = 120)]
 pub struct Cli {
@@ -71,6 +71,8 @@ pub enum Command {
     Device(device::Command),
     #[command(subcommand, visible_alias = "cert")]
     Certificate(Box<certificate::Command>),
+    #[command(subcommand)]
+    Password(Box<password::Command>),
     #[command(subcommand)]
     Session(Box<session::Command>),
     #[command(subcommand)]

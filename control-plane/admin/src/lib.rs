@@ -13,6 +13,7 @@ pub mod fence;
 pub mod files;
 pub mod parse;
 pub mod progress;
+pub mod scram;
 pub mod screen;
 pub mod view;
 

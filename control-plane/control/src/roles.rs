@@ -57,6 +57,10 @@ pub(crate) const TABLE: &[(&str, &[(&str, Requirement)])] = &[
         ],
     ),
     (
+        "revoq.v1.Passwords",
+        &[("Set", AtLeast(Operator)), ("List", AtLeast(Auditor)), ("Show", AtLeast(Auditor))],
+    ),
+    (
         "revoq.v1.Credentials",
         &[
             // Tenants and authorities need more: see `transition`.
@@ -74,6 +78,7 @@ pub(crate) const TABLE: &[(&str, &[(&str, Requirement)])] = &[
             ("Join", Anyone),
             ("Watch", Broker),
             ("LookUp", Broker),
+            ("LookUpPassword", Broker),
             ("IssueServerCertificate", Broker),
             ("Leave", Broker),
         ],

@@ -1,7 +1,7 @@
 //! Sealing of secrets at rest: only sealed bytes enter the log, the state machine and snapshots.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::rand;
+use aws_lc_rs::{hmac, rand};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::Error;
@@ -43,6 +43,16 @@ impl KeyEncryptionKey {
         let fixed = <[u8; KEY_ENCRYPTION_KEY_LEN]>::try_from(bytes).map_err(|_| Error::Sealed)?;
         let key = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| Error::Sealed)?;
         Ok(KeyEncryptionKey { bytes: Zeroizing::new(fixed), key: LessSafeKey::new(key) })
+    }
+
+    /// A hash that the cluster's replicas alone can compute, the same on each, for one purpose.
+    pub(crate) fn keyed_hash(&self, purpose: &[u8], message: &[u8]) -> [u8; 32] {
+        let hash = |key: &[u8], message: &[u8]| {
+            let mut tag = [0; 32];
+            tag.copy_from_slice(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref());
+            tag
+        };
+        hash(Zeroizing::new(hash(self.bytes.as_ref(), purpose)).as_ref(), message)
     }
 
     /// The key itself, for the data folder and for a replica that joins.

@@ -1,11 +1,14 @@
 //! Commands: the entries of the log. Everything that is not a function of the state before is in them: time,
 //! identifiers, keys, signatures.
 
+use std::fmt;
+
 use minicbor::{Decode, Encode};
 
 use crate::codec;
 use crate::ids::{CertificateId, Fingerprint, Millis, NodeId, Serial};
-use crate::names::{AdministratorName, AuthorityName, DeviceName, Labels, NodeName, TenantName};
+use crate::names::{AdministratorName, AuthorityName, DeviceName, Labels, NodeName, TenantName, Username};
+use crate::password::Verifier;
 use crate::records::{Administrator, Authority, Cluster, JoinToken, Node, NodeKind, SealedTicketKeys};
 use crate::selector::Selector;
 use crate::state::Transition;
@@ -75,6 +78,29 @@ pub struct NewCertificate {
     pub not_after: Millis,
     #[cbor(n(11), with = "minicbor::bytes")]
     pub der: Vec<u8>,
+}
+
+/// A password to set. Its state, fingerprint, times of use and revision are `apply`'s to set.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[expect(missing_docs, reason = "as in `Password`")]
+pub struct NewPassword {
+    #[n(0)]
+    pub tenant: TenantName,
+    #[n(1)]
+    pub username: Username,
+    #[n(2)]
+    pub device: DeviceName,
+    #[n(3)]
+    pub verifier: Verifier,
+    #[n(4)]
+    pub client_id: Option<String>,
+}
+
+impl fmt::Display for NewPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NewPassword { tenant, username, device, .. } = self;
+        write!(f, "password {tenant}/{username} of device {tenant}/{device}")
+    }
 }
 
 /// A node to add. Its number is `apply`'s to allot.
@@ -168,7 +194,7 @@ pub enum Operation {
         #[n(1)]
         value: Option<String>,
     },
-    /// Certificates that authenticated. Makes inactive ones active; unknown ones are passed over.
+    /// Credentials that authenticated. Makes inactive ones active; unknown ones are passed over.
     #[n(7)]
     RecordUsage {
         /// Which; at most 1,000.
@@ -239,6 +265,13 @@ pub enum Operation {
         #[n(3)]
         detail: String,
     },
+    /// Gives a username a password, the first or another; creates the device where it is absent.
+    #[n(15)]
+    SetPassword {
+        /// The password.
+        #[n(0)]
+        password: Box<NewPassword>,
+    },
 }
 
 impl Operation {
@@ -265,6 +298,7 @@ impl Operation {
             Operation::RemoveAdministrator { .. } => "administrator.remove",
             Operation::RotateTicketKeys { .. } => "ticket-keys.rotate",
             Operation::RecordRefusal { action, .. } => action,
+            Operation::SetPassword { .. } => "password.set",
         }
     }
 
@@ -283,7 +317,7 @@ impl Operation {
             }
             Operation::Transition { selector, .. } => selector.to_string(),
             Operation::SetSetting { key, .. } => format!("setting {key}"),
-            Operation::RecordUsage { used, .. } => format!("{} certificates", used.len()),
+            Operation::RecordUsage { used, .. } => format!("{} credentials", used.len()),
             Operation::CreateJoinToken { token } => format!("join token for a {}", token.kind),
             Operation::JoinNode { node, .. } => format!("{} {}", node.kind, node.name),
             Operation::RemoveNode { node } => format!("node {node}"),
@@ -291,6 +325,7 @@ impl Operation {
             Operation::RemoveAdministrator { name } => format!("administrator {name}"),
             Operation::RotateTicketKeys { .. } => "ticket keys".to_owned(),
             Operation::RecordRefusal { subject, .. } => subject.clone(),
+            Operation::SetPassword { password } => password.to_string(),
         }
     }
 }

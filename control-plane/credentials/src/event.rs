@@ -47,10 +47,10 @@ impl Event {
 /// One change of what brokers hold.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Change {
-    /// A certificate is denied, by its own state or its device's.
+    /// A credential is denied, by its own state or its device's.
     #[n(0)]
     Denied(#[n(0)] Denial),
-    /// A certificate is not in the denied set any more: reactivated, registered anew, or long expired and
+    /// A credential is not in the denied set any more: reactivated, registered anew, or long expired and
     /// forgotten.
     #[n(1)]
     Allowed(#[n(0)] Fingerprint),
@@ -80,7 +80,8 @@ pub enum Change {
         #[n(1)]
         value: String,
     },
-    /// A certificate was added: look-ups of it that a broker has cached are void.
+    /// A certificate was added, or a password set, which is named by its
+    /// [`look_up_key`](crate::Password::look_up_key): look-ups of it that a broker has cached are void.
     #[n(5)]
     Registered(#[n(0)] Fingerprint),
     /// A node was removed: its sessions and links are to be cut.
@@ -91,7 +92,8 @@ pub enum Change {
     TicketKeys(#[n(0)] SealedTicketKeys),
 }
 
-/// A member of the denied set. The state is the certificate's effective one: the worse of its own and its device's.
+/// A member of the denied set. The state is the credential's effective one: the worse of its own and its device's.
+/// The password that another one of the same username replaced is in it as suspended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Denial {
     /// Whose.
@@ -103,7 +105,8 @@ pub struct Denial {
     /// Where it was revoked.
     #[n(2)]
     pub reason: Option<RevocationReason>,
-    /// When the certificate expires, and needs no denial any more.
+    /// When the certificate expires, and needs no denial any more; of a password that is deleted or replaced, since
+    /// when it is. Other passwords do not expire.
     #[n(3)]
     pub not_after: Millis,
 }

@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::names::NameError;
 
-/// SHA-256 of a certificate's DER. Shown as 64 lower-case hexadecimal digits.
+/// Names a credential: SHA-256 of a certificate's DER, or what
+/// [`Password::fingerprint_of`](crate::Password::fingerprint_of) makes. Shown as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct Fingerprint(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);

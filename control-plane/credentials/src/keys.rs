@@ -17,6 +17,9 @@
 //! | `cd` | tenant, device, id | –; this and the next two without those deleted |
 //! | `ca` | tenant, authority (empty: registered leaf), time of issue, id | – |
 //! | `cn` | tenant, time of issue, id | – |
+//! | `pw` | tenant, username | [`Password`](crate::Password) |
+//! | `pf` | fingerprint | tenant and username of a password |
+//! | `pd` | tenant, device, username | username |
 //! | `dn` | fingerprint | [`Denial`](crate::Denial): the denied set |
 //! | `dx` | notAfter, fingerprint | – |
 //! | `se` | key | value |
@@ -35,7 +38,9 @@
 use sha2::{Digest, Sha256};
 
 use crate::ids::{CertificateId, Fingerprint, Millis, NodeId, Serial};
-use crate::names::{AdministratorName, AuthorityName, DeviceName, LabelKey, LabelValue, TenantName};
+use crate::names::{
+    AdministratorName, AuthorityName, DeviceName, LabelKey, LabelValue, TenantName, Username,
+};
 
 /// A key under construction.
 #[derive(Debug, Clone)]
@@ -175,6 +180,26 @@ pub(crate) fn issued(prefix: Vec<u8>, issued: Millis) -> Vec<u8> {
 /// A key of one of the above with the id.
 pub(crate) fn with_id(prefix: Vec<u8>, id: &CertificateId) -> Vec<u8> {
     Key(prefix).bytes(&id.0).end()
+}
+
+pub(crate) fn passwords(tenant: &TenantName) -> Vec<u8> {
+    Key::of(b"pw").text(tenant).end()
+}
+
+pub(crate) fn password(tenant: &TenantName, username: &Username) -> Vec<u8> {
+    Key(passwords(tenant)).text(username).end()
+}
+
+pub(crate) fn password_fingerprint(fingerprint: &Fingerprint) -> Vec<u8> {
+    Key::of(b"pf").bytes(&fingerprint.0).end()
+}
+
+pub(crate) fn passwords_of_device(tenant: &TenantName, device: &DeviceName) -> Vec<u8> {
+    Key::of(b"pd").text(tenant).text(device).end()
+}
+
+pub(crate) fn password_of_device(tenant: &TenantName, device: &DeviceName, username: &Username) -> Vec<u8> {
+    Key(passwords_of_device(tenant, device)).text(username).end()
 }
 
 pub(crate) const DENIED: [u8; 2] = *b"dn";

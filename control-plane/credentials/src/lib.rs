@@ -1,4 +1,4 @@
-//! Tenants, devices, certificates and authorities: states, commands, events, view.
+//! Tenants, devices, certificates, passwords and authorities: states, commands, events, view.
 //!
 //! This crate is the domain and does no I/O: no clock, no randomness, no sockets, no files. A replica feeds it
 //! [`Command`]s in log order through [`apply()`], which reads through a [`Reader`] and answers with the rows to
@@ -20,11 +20,13 @@ pub mod audit;
 mod codec;
 pub mod command;
 pub mod event;
+mod held;
 pub mod ids;
 mod keys;
 pub mod limits;
 pub mod names;
 pub mod outcome;
+mod password;
 pub mod query;
 pub mod records;
 pub mod selector;
@@ -36,14 +38,16 @@ pub mod view;
 pub mod x509;
 
 pub use apply::{Applied, apply};
-pub use command::{Command, NewCertificate, NewNode, Operation};
+pub use command::{Command, NewCertificate, NewNode, NewPassword, Operation};
 pub use event::{AuthorityView, Change, Denial, Event};
+pub use held::Held;
 pub use ids::{CertificateId, Fingerprint, Millis, NodeId, Revision, Serial};
 pub use names::{
     AdministratorName, AuthorityName, DeviceName, LabelKey, LabelValue, Labels, NameError, NodeName,
-    TenantName,
+    TenantName, Username,
 };
 pub use outcome::{Error, Outcome, Refusal};
+pub use password::{Password, Verifier, check_iterations};
 pub use records::{
     Administrator, AuditEntry, Authority, Certificate, Cluster, Device, JoinToken, Node, NodeKind, Role,
     SealedTicketKeys, Tenant,

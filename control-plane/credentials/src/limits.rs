@@ -6,6 +6,22 @@ pub const TENANTS_MAX: u64 = 10_000;
 pub const AUTHORITIES_PER_TENANT_MAX: u64 = 100;
 /// Certificates of one device that are not deleted. Devices of a tenant are without limit.
 pub const CERTIFICATES_PER_DEVICE_MAX: u32 = 1_000;
+/// Passwords of one device that are not deleted.
+pub const PASSWORDS_PER_DEVICE_MAX: usize = 100;
+/// Bytes of a password's salt, at least.
+pub const SALT_BYTES_MIN: usize = 8;
+/// Bytes of a password's salt, where nobody says otherwise.
+pub const SALT_BYTES_DEFAULT: usize = 16;
+/// Bytes of a password's salt, at most.
+pub const SALT_BYTES_MAX: usize = 64;
+/// Iterations of a password's hash, at least (RFC 7677 section 4).
+pub const ITERATIONS_MIN: u32 = 4_096;
+/// Iterations of a password's hash, where nobody says otherwise.
+pub const ITERATIONS_DEFAULT: u32 = 10_000;
+/// Iterations of a password's hash, at most: it is the device that works them off, at each connect.
+pub const ITERATIONS_MAX: u32 = 1_000_000;
+/// Bytes of the client identifier that a password is bound to.
+pub const CLIENT_ID_BYTES_MAX: usize = 1_024;
 /// Labels of one device.
 pub const LABELS_PER_DEVICE_MAX: usize = 64;
 /// Broker nodes and replicas.

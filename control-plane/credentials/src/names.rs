@@ -71,6 +71,10 @@ fn mixed_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte)
 }
 
+fn username(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'/'
+}
+
 fn label_key(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._/-".contains(&byte)
 }
@@ -154,6 +158,11 @@ name!(
     /// A device of a tenant.
     DeviceName, "device", 1..=128, alphanumeric, mixed_name,
     "1 to 128 of A-Z a-z 0-9 . _ : @ -, starting with a letter or digit"
+);
+name!(
+    /// What a password is called within its tenant. ASCII, so that `SASLprep` (RFC 4013) leaves it as it is.
+    Username, "username", 1..=128, username, username,
+    "1 to 128 printable ASCII characters, neither space nor /"
 );
 name!(
     /// A person or a program that administers the cluster.

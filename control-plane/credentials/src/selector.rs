@@ -5,9 +5,9 @@ use std::fmt;
 use minicbor::{Decode, Encode};
 
 use crate::ids::{CertificateId, Fingerprint, Millis, Serial, to_hex};
-use crate::names::{AuthorityName, DeviceName, LabelKey, LabelValue, TenantName};
+use crate::names::{AuthorityName, DeviceName, LabelKey, LabelValue, TenantName, Username};
 
-/// Certificates that one command may name. Their event must fit into one message of 4 MiB on the watch stream,
+/// Credentials that one command may name. Their event must fit into one message of 4 MiB on the watch stream,
 /// at about 60 bytes each. Tenants and authorities are not expanded and have no such limit.
 pub const SELECTOR_MATCH_MAX: usize = 50_000;
 
@@ -41,8 +41,8 @@ impl fmt::Debug for Issuer {
 /// What a transition is about.
 ///
 /// `Tenant` and `Authority` change the state of that row, in one event, whatever is below it. `Device` changes the
-/// state of the device, and its certificates with it: their own states stay, unless it is deleted. All others name
-/// certificates and change each one's own state; `Label` names the certificates of the devices that carry the
+/// state of the device, and its credentials with it: their own states stay, unless it is deleted. All others name
+/// credentials and change each one's own state; `Label` names the credentials of the devices that carry the
 /// label, and leaves the devices themselves alone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Encode, Decode)]
 pub enum Selector {
@@ -73,7 +73,7 @@ pub enum Selector {
         #[n(1)]
         name: DeviceName,
     },
-    /// The certificates of the devices that carry a label.
+    /// The credentials of the devices that carry a label.
     #[n(4)]
     Label {
         /// Where they live.
@@ -112,6 +112,16 @@ pub enum Selector {
         #[n(2)]
         time: Millis,
     },
+    /// One password.
+    #[n(8)]
+    Password {
+        /// Where it lives.
+        #[n(0)]
+        tenant: TenantName,
+        /// What it is called by.
+        #[n(1)]
+        username: Username,
+    },
 }
 
 impl fmt::Display for Selector {
@@ -124,6 +134,7 @@ impl fmt::Display for Selector {
             Selector::Label { tenant, key, value } => write!(f, "label {key}={value} of tenant {tenant}"),
             Selector::Tenant(name) => write!(f, "tenant {name}"),
             Selector::Authority { tenant, name } => write!(f, "authority {tenant}/{name}"),
+            Selector::Password { tenant, username } => write!(f, "password {tenant}/{username}"),
             Selector::IssuedBefore { tenant, authority: None, time } => {
                 write!(f, "certificates of tenant {tenant} issued before {time}")
             }

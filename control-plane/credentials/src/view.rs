@@ -6,7 +6,7 @@
 //! argument.
 //!
 //! The view holds what is denied, not what exists. A certificate that an authority of ours issued is good unless it
-//! is in the denied set; a registered leaf was looked up by the broker before it asked here.
+//! is in the denied set; a registered leaf and a password were looked up by the broker before it asked here.
 
 use std::fmt;
 
@@ -26,11 +26,28 @@ pub struct Principal {
     pub tenant: TenantName,
     /// Absent for an anonymous client.
     pub device: Option<DeviceName>,
-    /// How it proved that.
+    /// How it proved that in the handshake of the transport.
     pub credential: Credential,
+    /// The password that it proved to know, besides a certificate or instead of one.
+    pub password: Option<Fingerprint>,
 }
 
-/// How a connection proved who it is.
+impl Principal {
+    /// Of the certificate that it showed.
+    pub fn certificate(&self) -> Option<Fingerprint> {
+        match &self.credential {
+            Credential::Certificate { fingerprint, .. } => Some(*fingerprint),
+            Credential::Anonymous => None,
+        }
+    }
+
+    /// Of the credentials that it proved to have: its session falls with each of them.
+    pub fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> + use<> {
+        self.certificate().into_iter().chain(self.password)
+    }
+}
+
+/// How a connection proved who it is in the handshake of the transport.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Credential {
     /// Not at all.
@@ -60,6 +77,8 @@ pub enum Verdict {
 pub enum Cause {
     /// The certificate, or its device, is suspended, revoked or deleted.
     Certificate(State),
+    /// The password, or its device, is suspended, revoked or deleted; suspended is also one that another replaced.
+    Password(State),
     /// Its authority is suspended or revoked.
     Authority(State),
     /// Its tenant is suspended, revoked or deleted.
@@ -76,6 +95,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Certificate(state) => write!(f, "certificate {state}"),
+            Cause::Password(state) => write!(f, "password {state}"),
             Cause::Authority(state) => write!(f, "authority {state}"),
             Cause::Tenant(state) => write!(f, "tenant {state}"),
             Cause::AuthorityUnknown => f.write_str("authority unknown"),
@@ -90,7 +110,7 @@ impl fmt::Display for Cause {
 pub enum Affected {
     /// Everybody's.
     All,
-    /// That of a certificate.
+    /// That of a credential; after a password was set, look-ups of its username.
     Credential(Fingerprint),
     /// Those of a tenant.
     Tenant(TenantName),
@@ -206,7 +226,7 @@ impl View {
     }
 
     /// Whether a principal may have a session now. The first of these that denies it is the cause: tenant,
-    /// authority, certificate, expiry, the setting `client_certificate`.
+    /// password, authority, certificate, expiry, the setting `client_certificate`.
     pub fn verdict(&self, principal: &Principal, now: Millis) -> Verdict {
         match self.judge(principal, now) {
             Ok(()) => Verdict::Allow,
@@ -217,6 +237,9 @@ impl View {
     fn judge(&self, principal: &Principal, now: Millis) -> Result<(), Cause> {
         let tenant = self.tenants.get(&principal.tenant).copied().unwrap_or(State::Deleted);
         refuse(tenant, Cause::Tenant)?;
+        if let Some(denial) = principal.password.and_then(|password| self.denied.get(&password)) {
+            return Err(Cause::Password(denial.state));
+        }
         let Credential::Certificate { fingerprint, authority, not_after } = &principal.credential else {
             return match self.settings.client_certificate {
                 ClientCertificate::Required => Err(Cause::CertificateRequired),
@@ -261,7 +284,7 @@ impl View {
         self.tenants.get(name).copied()
     }
 
-    /// Why a certificate is denied by itself or its device.
+    /// Why a credential is denied by itself or its device.
     pub fn denied(&self, fingerprint: &Fingerprint) -> Option<&Denial> {
         self.denied.get(fingerprint)
     }

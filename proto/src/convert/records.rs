@@ -1,7 +1,7 @@
 //! Rows: what queries answer with.
 use revoq_credentials::{
-    Administrator, AuditEntry, Authority, AuthorityView, Certificate, Device, Millis, Node, Revision,
-    RevocationReason, State, Status, Tenant,
+    Administrator, AuditEntry, Authority, AuthorityView, Certificate, Device, Millis, Node, Password,
+    Revision, RevocationReason, State, Status, Tenant, Verifier,
 };
 
 use super::ConvertError;
@@ -78,6 +78,50 @@ impl From<&Certificate> for v1::Certificate {
             revision: certificate.revision.0,
             der: to_bytes(&certificate.der),
         }
+    }
+}
+
+impl From<&Password> for v1::Password {
+    /// Without the verifier, which is for brokers alone.
+    fn from(password: &Password) -> v1::Password {
+        let reason = password.status.reason.unwrap_or_default();
+        v1::Password {
+            tenant: password.tenant.to_string(),
+            username: password.username.to_string(),
+            device: password.device.to_string(),
+            fingerprint: to_bytes(&password.fingerprint.0),
+            state: v1::State::from(password.status.state).into(),
+            reason: v1::RevocationReason::from(reason).into(),
+            iterations: password.verifier.iterations(),
+            client_id: password.client_id.clone().unwrap_or_default(),
+            set_ms: password.set.0,
+            first_used_ms: password.first_used.unwrap_or_default().0,
+            last_used_ms: password.last_used.unwrap_or_default().0,
+            revision: password.revision.0,
+        }
+    }
+}
+
+impl From<&Verifier> for v1::Verifier {
+    fn from(verifier: &Verifier) -> v1::Verifier {
+        v1::Verifier {
+            salt: to_bytes(verifier.salt()),
+            iterations: verifier.iterations(),
+            stored_key: to_bytes(verifier.stored_key()),
+            server_key: to_bytes(verifier.server_key()),
+        }
+    }
+}
+
+impl TryFrom<v1::Verifier> for Verifier {
+    type Error = ConvertError;
+
+    fn try_from(wire: v1::Verifier) -> Result<Verifier, ConvertError> {
+        // Errors name lengths and ranges, never the keys.
+        let stored_key = array("verifier.stored_key", &wire.stored_key)?;
+        let server_key = array("verifier.server_key", &wire.server_key)?;
+        Verifier::new(wire.salt.to_vec(), wire.iterations, stored_key, server_key)
+            .map_err(|error| ConvertError::name("verifier", error))
     }
 }
 

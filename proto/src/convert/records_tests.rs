@@ -1,7 +1,7 @@
 //! Rows to the wire and back.
 use revoq_credentials::{
     Administrator, AuditEntry, Certificate, CertificateId, Device, Fingerprint, Millis, Node, NodeId,
-    NodeKind, Revision, RevocationReason, Role, Serial, State, Status,
+    NodeKind, Revision, RevocationReason, Role, Serial, State, Status, Verifier,
 };
 
 use crate::v1;
@@ -48,6 +48,22 @@ fn certificates_in_every_state() {
     let mut registered = certificate(Status::ACTIVE);
     registered.authority = None;
     assert_eq!(Certificate::try_from(v1::Certificate::from(&registered)), Ok(registered));
+}
+
+#[test]
+fn verifiers_are_checked() {
+    let original = Verifier::new(vec![1; 16], 4_096, [2; 32], [3; 32]).expect("in range");
+    let good = v1::Verifier::from(&original);
+    assert_eq!(Verifier::try_from(good.clone()), Ok(original));
+    for (wire, expected) in [
+        (v1::Verifier { salt: vec![1; 7].into(), ..good.clone() }, "verifier `7 bytes`"),
+        (v1::Verifier { iterations: 4_095, ..good.clone() }, "verifier `4095`"),
+        (v1::Verifier { stored_key: vec![2; 31].into(), ..good.clone() }, "verifier.stored_key `31 bytes`"),
+        (v1::Verifier { server_key: Vec::new().into(), ..good }, "verifier.server_key `0 bytes`"),
+    ] {
+        let error = Verifier::try_from(wire).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[test]

@@ -14,8 +14,7 @@ impl TryFrom<v1::Selector> for Selector {
             ConvertError::new(
                 "selector",
                 "",
-                "name a certificate, serial number, device, label, tenant, \
-                                                            authority or time",
+                "name a certificate, serial number, password, device, label, tenant, authority or time",
             )
         };
         match wire.selector.ok_or_else(missing)? {
@@ -39,6 +38,10 @@ impl TryFrom<v1::Selector> for Selector {
                 name: parse("selector.authority.name", &authority.name)?,
             }),
             Wire::IssuedBefore(before) => issued_before(&before),
+            Wire::Password(name) => Ok(Selector::Password {
+                tenant: parse("selector.password.tenant", &name.tenant)?,
+                username: parse("selector.password.username", &name.username)?,
+            }),
         }
     }
 }
@@ -103,6 +106,10 @@ impl From<&Selector> for v1::Selector {
             Selector::Authority { tenant, name } => {
                 Wire::Authority(v1::AuthorityName { tenant: tenant.to_string(), name: name.to_string() })
             }
+            Selector::Password { tenant, username } => Wire::Password(v1::PasswordName {
+                tenant: tenant.to_string(),
+                username: username.to_string(),
+            }),
             Selector::IssuedBefore { tenant, authority, time } => Wire::IssuedBefore(v1::IssuedBefore {
                 tenant: tenant.to_string(),
                 authority: authority.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -141,6 +148,10 @@ mod tests {
                 value: "".parse().expect("valid"),
             },
             Selector::Tenant("acme".parse().expect("valid")),
+            Selector::Password {
+                tenant: "acme".parse().expect("valid"),
+                username: "pump,7".parse().expect("valid"),
+            },
             Selector::Authority { tenant: "acme".parse().expect("valid"), name: authority("factory") },
             Selector::IssuedBefore {
                 tenant: "acme".parse().expect("valid"),
@@ -174,6 +185,9 @@ mod tests {
         let device = |tenant: &str, name: &str| {
             Wire::Device(v1::DeviceName { tenant: tenant.to_owned(), name: name.to_owned() })
         };
+        let password = |username: &str| {
+            Wire::Password(v1::PasswordName { tenant: "a".to_owned(), username: username.to_owned() })
+        };
         let before = v1::IssuedBefore { tenant: "a".to_owned(), authority: String::new(), time_ms: 0 };
         let table = [
             (Wire::CertificateId("xyz".to_owned()), "selector.certificate_id `xyz`"),
@@ -185,6 +199,7 @@ mod tests {
             (device("a", &"x".repeat(129)), "selector.device.name"),
             (Wire::Label(v1::DeviceLabel { tenant: "a".to_owned(), label: None }), "selector.label.label"),
             (Wire::Tenant("Über".to_owned()), "selector.tenant `Über`"),
+            (password("a b"), "selector.password.username `a b`"),
             (Wire::IssuedBefore(before), "selector.issued_before.time_ms"),
         ];
         for (wire, expected) in table {

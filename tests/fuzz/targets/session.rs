@@ -10,8 +10,8 @@ use revoq_mqtt::{
     Version, decode, peek,
 };
 use revoq_session::{
-    Accept, Admission, Config, Delivery, Message, Output, PublishToken, Session, StreamId, SubscriptionTerms,
-    Tick,
+    Accept, Admission, AuthenticationAnswer, AuthenticationRequest, Config, Delivery, Message, Output,
+    PublishToken, Session, StreamId, SubscriptionTerms, Tick,
 };
 
 use super::input::{Input, Outcome};
@@ -20,11 +20,12 @@ use super::input::{Input, Outcome};
 const WRITE_HIGH: usize = 512;
 /// Bytes of a packet from the client, and of the messages that are delivered to it.
 const PACKET_MAX: u32 = 256;
-/// `CONNECT` of MQTT 5.0, 3.1.1 and 3.1, client id `a`, keep-alive 60.
-const CONNECTS: [&[u8]; 3] = [
+/// `CONNECT` of MQTT 5.0, 3.1.1 and 3.1, client id `a`, keep-alive 60; then with the authentication method `S`.
+const CONNECTS: [&[u8]; 4] = [
     b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x01a",
     b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a",
     b"\x10\x0f\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x01a",
+    b"\x10\x12\x00\x04MQTT\x05\x02\x00\x3c\x04\x15\x00\x01S\x00\x01a",
 ];
 
 struct Side {
@@ -69,6 +70,7 @@ fn config() -> Config {
         inflight_max: 3,
         receive_max: 3,
         requests_max: 2,
+        authentication_methods: &["S"],
         ..Config::default()
     }
 }
@@ -98,7 +100,7 @@ impl Side {
                 let stream = self.streams.last_mut().map_or(&mut self.input, |(_, stream)| stream);
                 stream.extend_from_slice(input.bytes());
             }
-            5 => self.input.extend_from_slice(CONNECTS[usize::from(input.below(3).unwrap_or(0))]),
+            5 => self.input.extend_from_slice(CONNECTS[usize::from(input.below(4).unwrap_or(0))]),
             6 if self.asked => self.admit(true),
             7 if self.asked => self.admit(input.below(2) == Some(0)),
             8 | 9 => self.deliver(input.byte().unwrap_or(0), input.byte().unwrap_or(0)),
@@ -151,6 +153,16 @@ impl Side {
             Admission::Refuse { reason: ReasonCode::NotAuthorized, text: None }
         };
         self.session.handle_admission(self.now, admission);
+    }
+
+    /// As the first byte of the data says.
+    fn authenticate(&mut self, request: &AuthenticationRequest) {
+        let answer = match request.data.first() {
+            Some(0..=99) => AuthenticationAnswer::Continue(Bytes::from_static(b"more")),
+            Some(100..=199) | None => AuthenticationAnswer::Success(None),
+            Some(200..) => AuthenticationAnswer::Failure(ReasonCode::NotAuthorized),
+        };
+        self.session.handle_authentication(self.now, answer);
     }
 
     fn deliver(&mut self, kind: u8, size: u8) {
@@ -214,6 +226,7 @@ impl Side {
 
     fn take(&mut self, output: Output) {
         match output {
+            Output::Authenticate(request) => self.authenticate(&request),
             Output::Connect(request) => (self.asked, self.version) = (true, Some(request.version)),
             Output::Publish { token, .. } => self.tokens.extend(token),
             Output::Subscribe { stream, packet_id, filters } => {

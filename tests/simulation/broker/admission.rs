@@ -129,7 +129,8 @@ impl Broker {
         let (fingerprint, not_after) = match self.attempts[&attempt].arrival.evidence.clone() {
             Evidence::Anonymous => {
                 let tenant = TenantName::default();
-                let anonymous = Principal { tenant, device: None, credential: Credential::Anonymous };
+                let anonymous =
+                    Principal { tenant, device: None, credential: Credential::Anonymous, password: None };
                 return Some(Stage::Register(anonymous));
             }
             Evidence::Vouched(principal) => return Some(Stage::Register(principal)),

@@ -92,5 +92,10 @@ pub(crate) fn evidence(new: &NewCertificate) -> Evidence {
     let (fingerprint, not_after) = (new.fingerprint, new.not_after);
     let Some(authority) = &new.authority else { return Evidence::Leaf { fingerprint, not_after } };
     let credential = Credential::Certificate { fingerprint, authority: Some(authority.clone()), not_after };
-    Evidence::Vouched(Principal { tenant: new.tenant.clone(), device: Some(new.device.clone()), credential })
+    Evidence::Vouched(Principal {
+        tenant: new.tenant.clone(),
+        device: Some(new.device.clone()),
+        credential,
+        password: None,
+    })
 }

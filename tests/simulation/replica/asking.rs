@@ -233,6 +233,7 @@ impl Replica {
                 tenant: certificate.tenant,
                 device: Some(certificate.device),
                 credential,
+                password: None,
             })
         });
         engine.send(self.address(), to, Packet::Answer { call, response: Response::Found(found) });

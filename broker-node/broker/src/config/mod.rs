@@ -138,6 +138,7 @@ impl Default for Limits {
             mailbox_messages_max: 1000,
             mailbox_bytes_max: 4 * 1024 * 1024,
             session: revoq_session::Config {
+                authentication_methods: &[crate::scram::METHOD],
                 session_expiry_s_max: 7 * 24 * 3600,
                 ..revoq_session::Config::default()
             },

@@ -58,7 +58,8 @@ impl Connection {
         loop {
             match self.session.poll_output()? {
                 Output::Closed(reason) => return Some(reason),
-                Output::Connect(_)
+                Output::Authenticate(_)
+                | Output::Connect(_)
                 | Output::Publish { .. }
                 | Output::Subscribe { .. }
                 | Output::Unsubscribe { .. } => {}
@@ -162,6 +163,8 @@ fn keep(node: &Node, attached: Attached, reason: CloseReason, state: Box<Session
     }
     // Kept, then judged: an event that came in between has found it, or is seen here.
     if node.ends_session(&entry.principal) {
-        node.discard_sessions(entry.fingerprint().as_ref());
+        for fingerprint in entry.principal.fingerprints() {
+            node.discard_sessions(Some(&fingerprint));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! One connection from accept to close: a task of its own, which polls both directions.
 
+mod authenticate;
 mod close;
 mod handshake;
 mod run;
@@ -25,6 +26,7 @@ use crate::gate::Shut;
 use crate::listener::{Layers, Slot};
 use crate::node::Node;
 use crate::registry::Registered;
+use authenticate::Exchange;
 use stream::Stream;
 pub(crate) use subscriptions::Subscriptions;
 
@@ -46,6 +48,10 @@ struct Connection {
     timer: Option<Timer>,
     /// From CONNECT on.
     attached: Option<Attached>,
+    /// Until then.
+    arrival: Option<Arc<Arrival>>,
+    /// While the client authenticates.
+    exchange: Option<Box<Exchange>>,
 }
 
 /// Fires at `at`, boot clock milliseconds.
@@ -96,16 +102,18 @@ pub(crate) async fn serve(node: Arc<Node>, entrance: Entrance, slot: Slot) {
 /// connection has ended already; `None` comes when there was none to speak of.
 async fn start(node: Arc<Node>, entrance: Entrance, slot: &Slot) -> Option<(Box<Connection>, Option<Event>)> {
     let (stream, arrival) = handshake::handshake(&node, slot, entrance).await?;
-    let mut connection = Box::new(Connection::new(node, stream));
+    let arrival = Arc::new(arrival);
+    let mut connection = Box::new(Connection::new(node, stream, arrival.clone()));
     let event = poll_fn(|cx| connection.poll(cx)).await;
     let Event::Connect(request) = event else { return Some((connection, Some(event))) };
-    let admission = connection.admit(arrival, &request).await;
+    connection.arrival = None;
+    let admission = connection.admit(&arrival, &request).await;
     connection.session.handle_admission(clock::tick(clock::now()), admission);
     Some((connection, None))
 }
 
 impl Connection {
-    fn new(node: Arc<Node>, stream: Stream) -> Connection {
+    fn new(node: Arc<Node>, stream: Stream, arrival: Arc<Arrival>) -> Connection {
         let session = Session::new(node.session_config.clone(), clock::tick(clock::now()));
         Connection {
             node,
@@ -117,11 +125,14 @@ impl Connection {
             needs_flush: false,
             timer: None,
             attached: None,
+            arrival: Some(arrival),
+            exchange: None,
         }
     }
 
-    async fn admit(&mut self, arrival: Arrival, request: &ConnectRequest) -> Admission {
-        match admit(&self.node, &arrival, request).await {
+    async fn admit(&mut self, arrival: &Arrival, request: &ConnectRequest) -> Admission {
+        let proven = self.exchange.take().and_then(|exchange| exchange.proven());
+        match admit(&self.node, arrival, request, proven).await {
             Ok(Admitted { registered, subscriptions, accept }) => {
                 self.node.metrics.admitted.inc();
                 self.attached = Some(Attached { registered, subscriptions });

@@ -84,12 +84,13 @@ impl Connection {
                 return Poll::Ready(event);
             }
             let fetched = self.take_retained(now);
+            let answered = self.poll_exchange(cx, now);
             held |= !self.session.wants_bytes();
             let written = self.poll_write(cx);
             let fired = self.poll_timer(cx, now);
             match (read, written) {
                 (Ok(read), Ok(written)) => {
-                    let progress = read || fired || fetched || written || served;
+                    let progress = read || fired || fetched || answered || written || served;
                     if !(progress || held && self.session.wants_bytes()) {
                         return Poll::Pending;
                     }
@@ -222,6 +223,7 @@ impl Connection {
         }
         let tick = clock::tick(now);
         match (output, &mut self.attached) {
+            (Output::Authenticate(request), _) => self.authenticate(now, &request),
             (Output::Connect(request), _) => return Some(Event::Connect(request)),
             (Output::Closed(reason), _) => return Some(Event::Closed(reason)),
             (Output::Publish { message, token }, Some(Attached { subscriptions, .. })) => {

@@ -70,6 +70,9 @@ fn find(node: &Node, filter: Option<&Filter>) -> Vec<Arc<Entry>> {
             for fingerprint in &wanted {
                 node.registry.of_fingerprint(fingerprint).iter().for_each(&mut take);
             }
+            // One may have a certificate and a password that are both wanted.
+            found.sort_unstable_by_key(|entry| entry.id);
+            found.dedup_by_key(|entry| entry.id);
         }
         Some(filter) => node.registry.each(|entry| {
             if matches(filter, entry) {
@@ -90,7 +93,7 @@ fn matches(filter: &Filter, entry: &Entry) -> bool {
             principal.tenant.as_ref() == authority.tenant && authority_of(entry) == authority.name
         }
         Filter::ClientId(client_id) => entry.client_id.as_bytes() == client_id.as_bytes(),
-        Filter::WithoutCertificate(wanted) => *wanted && entry.fingerprint().is_none(),
+        Filter::WithoutCertificate(wanted) => *wanted && entry.principal.certificate().is_none(),
     }
 }
 
@@ -106,7 +109,7 @@ fn authority_of(entry: &Entry) -> &str {
 }
 
 fn describe(node: &Node, entry: &Entry) -> v1::Session {
-    let fingerprint = entry.fingerprint().map(|fingerprint| fingerprint.0.to_vec());
+    let bytes = |of: Option<Fingerprint>| of.map(|of| of.0.to_vec()).unwrap_or_default().into();
     v1::Session {
         node: node.id.0,
         node_name: node.name.clone(),
@@ -114,7 +117,8 @@ fn describe(node: &Node, entry: &Entry) -> v1::Session {
         client_id: entry.client_id.as_str().to_owned(),
         tenant: entry.principal.tenant.to_string(),
         device: entry.principal.device.as_ref().map(ToString::to_string).unwrap_or_default(),
-        fingerprint: fingerprint.unwrap_or_default().into(),
+        fingerprint: bytes(entry.principal.certificate()),
+        password: bytes(entry.principal.password),
         authority: authority_of(entry).to_owned(),
         address: entry.address.to_string(),
         protocol: protocol(entry.version).to_owned(),

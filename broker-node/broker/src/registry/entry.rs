@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use revoq_credentials::{Credential, Fingerprint, Millis, Principal};
+use revoq_credentials::{Credential, Millis, Principal};
 use revoq_mqtt::{ClientId, Version};
 
 use super::mailbox::Mailbox;
@@ -55,14 +55,6 @@ pub(crate) struct Entry {
     admitted: AtomicBool,
 }
 
-/// Of the certificate that a principal showed.
-pub(crate) fn fingerprint(principal: &Principal) -> Option<Fingerprint> {
-    match &principal.credential {
-        Credential::Certificate { fingerprint, .. } => Some(*fingerprint),
-        Credential::Anonymous => None,
-    }
-}
-
 /// What makes an [`Entry`].
 pub(crate) struct NewEntry {
     pub(crate) principal: Principal,
@@ -90,10 +82,6 @@ impl Entry {
             mailbox: Mailbox::default(),
             admitted: AtomicBool::new(false),
         }
-    }
-
-    pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
-        fingerprint(&self.principal)
     }
 
     /// When the certificate ends the session by itself.

@@ -1,4 +1,4 @@
-//! Every connection from CONNECT on, by number and by certificate.
+//! Every connection from CONNECT on, by number and by credential.
 
 mod entry;
 mod mailbox;
@@ -15,7 +15,7 @@ use revoq_credentials::{Affected, Credential, Fingerprint, Principal};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-pub(crate) use entry::{Entry, NewEntry, Transport, fingerprint};
+pub(crate) use entry::{Entry, NewEntry, Transport};
 pub(crate) use mailbox::Posted;
 
 use crate::gate::Shut;
@@ -28,7 +28,7 @@ const WAKE_PAUSE: Duration = Duration::from_millis(2);
 const WAKE_BATCHES_MAX: usize = 128;
 
 type ByNumber = Mutex<HashMap<u64, Arc<Entry>>>;
-/// Ordered, so that the connections of one certificate are a range: one may have ten thousand, and each must leave as
+/// Ordered, so that the connections of one credential are a range: one may have ten thousand, and each must leave as
 /// cheaply as it came.
 type ByFingerprint = Mutex<BTreeMap<(Fingerprint, u64), Arc<Entry>>>;
 
@@ -118,7 +118,7 @@ impl Registry {
     pub(crate) fn register(self: &Arc<Registry>, new: NewEntry) -> Registered {
         let entry = Arc::new(Entry::new(self.next.fetch_add(1, Ordering::Relaxed), new));
         self.number_shard(entry.id).lock().insert(entry.id, entry.clone());
-        if let Some(fingerprint) = entry.fingerprint() {
+        for fingerprint in entry.principal.fingerprints() {
             self.fingerprint_shard(&fingerprint).lock().insert((fingerprint, entry.id), entry.clone());
         }
         Registered { registry: self.clone(), entry }
@@ -126,7 +126,7 @@ impl Registry {
 
     fn remove(&self, entry: &Arc<Entry>) {
         self.number_shard(entry.id).lock().remove(&entry.id);
-        if let Some(fingerprint) = entry.fingerprint() {
+        for fingerprint in entry.principal.fingerprints() {
             self.fingerprint_shard(&fingerprint).lock().remove(&(fingerprint, entry.id));
         }
     }
@@ -164,7 +164,7 @@ impl Registry {
         swept
     }
 
-    /// The connections of one certificate.
+    /// The connections of one credential.
     pub(crate) fn of_fingerprint(&self, fingerprint: &Fingerprint) -> Vec<Arc<Entry>> {
         let shard = self.fingerprint_shard(fingerprint).lock();
         shard.range((*fingerprint, 0)..=(*fingerprint, u64::MAX)).map(|(_, entry)| entry.clone()).collect()

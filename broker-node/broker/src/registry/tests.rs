@@ -32,7 +32,7 @@ fn new(fingerprint: Option<Fingerprint>) -> NewEntry {
         }
     };
     NewEntry {
-        principal: Principal { tenant: TenantName::default(), device: None, credential },
+        principal: Principal { tenant: TenantName::default(), device: None, credential, password: None },
         client_id: "c".parse().expect("a client id"),
         version: Version::V5,
         address: "127.0.0.1:1".parse().expect("an address"),
@@ -156,4 +156,24 @@ fn ten_thousand_gates_are_shut_quickly() {
     // A few milliseconds on an idle machine; tests share theirs, and one of several has it for itself.
     let took: Vec<_> = (0..5).map(|_| sweep()).collect();
     assert!(took.iter().any(|took| *took < Duration::from_millis(100)), "{took:?}");
+}
+
+#[test]
+fn a_session_of_a_certificate_and_a_password_falls_with_either() {
+    let (certificate, password) = (Fingerprint([1; 32]), Fingerprint([2; 32]));
+    for ended in [certificate, password] {
+        let registry = Registry::new();
+        let mut both = new(Some(certificate));
+        both.principal.password = Some(password);
+        let both = registry.register(both);
+        both.entry().admit();
+        let mut view = view();
+        let affected = view.apply(&event(2, denied(ended)));
+        let swept = registry.sweep(&affected, |principal| judge(&view, principal, NOW));
+        assert_eq!((swept.sessions, both.entry().gate.shut_by()), (1, Some(Shut::Denied)));
+        drop(both);
+        assert!(
+            registry.of_fingerprint(&certificate).is_empty() && registry.of_fingerprint(&password).is_empty()
+        );
+    }
 }

@@ -25,7 +25,7 @@ const CLAIM_PATIENCE: Duration = Duration::from_secs(5);
 type Key = (TenantName, ClientId);
 type ByFingerprint = Mutex<HashMap<Fingerprint, HashSet<Key>>>;
 
-/// Client ids by tenant, sharded; an index of the sessions of each certificate that is sharded by itself.
+/// Client ids by tenant, sharded; an index of the sessions of each credential that is sharded by itself.
 pub(crate) struct MemoryStore {
     hasher: RandomState,
     shards: [Mutex<Shard>; SHARDS],
@@ -132,9 +132,9 @@ impl MemoryStore {
     /// It is not among the kept ones any more.
     fn forget(&self, away: &Away, key: &Key) {
         self.away.fetch_sub(1, Ordering::Relaxed);
-        if let Some(fingerprint) = away.fingerprint() {
+        for fingerprint in away.principal.fingerprints() {
             let mut shard = self.fingerprint_shard(&fingerprint).lock();
-            let Some(keys) = shard.get_mut(&fingerprint) else { return };
+            let Some(keys) = shard.get_mut(&fingerprint) else { continue };
             keys.remove(key);
             if keys.is_empty() {
                 shard.remove(&fingerprint);
@@ -183,10 +183,10 @@ impl SessionStore for MemoryStore {
             shard.holders.remove(&key);
             return Err(NotKept { away, is_full: true });
         }
-        let (fingerprint, due) = (away.fingerprint(), away.due());
+        let (fingerprints, due) = (away.principal.fingerprints(), away.due());
         // Those that wait for the session try again.
         *holder = Holder::Away(away);
-        if let Some(fingerprint) = fingerprint {
+        for fingerprint in fingerprints {
             self.fingerprint_shard(&fingerprint).lock().entry(fingerprint).or_default().insert(key.clone());
         }
         shard.due.insert((due, key));

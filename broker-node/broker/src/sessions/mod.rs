@@ -16,7 +16,7 @@ pub(crate) use memory::MemoryStore;
 use crate::clock;
 use crate::connection::Subscriptions;
 use crate::node::Node;
-use crate::registry::{Entry, fingerprint};
+use crate::registry::Entry;
 use crate::router::{Publisher, Space};
 
 /// Where client ids are claimed, and sessions are while their clients are away: in the memory of this node, or, once
@@ -36,7 +36,7 @@ pub(crate) trait SessionStore: Send + Sync {
     /// Takes the client id back, unless another connection has claimed it since.
     fn release(&self, entry: &Arc<Entry>);
 
-    /// Takes out the sessions that end: of one certificate, or of all, those whose principal `ends`.
+    /// Takes out the sessions that end: of one credential, or of all, those whose principal `ends`.
     fn discard(&self, of: Option<&Fingerprint>, ends: &dyn Fn(&Principal) -> bool) -> Vec<Away>;
 
     /// What has become due at `now`, boot clock milliseconds.
@@ -99,10 +99,6 @@ impl Away {
     /// Does a client that shows this get this session? A client id alone does not prove who it is.
     fn is_of(&self, principal: &Principal) -> bool {
         is_same(&self.principal, principal)
-    }
-
-    fn fingerprint(&self) -> Option<Fingerprint> {
-        fingerprint(&self.principal)
     }
 
     fn due(&self) -> u64 {

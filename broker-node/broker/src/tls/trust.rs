@@ -106,7 +106,12 @@ impl Trust {
                 // A session does not outlive the authority either.
                 not_after: not_after.min(voucher.not_after),
             };
-            Some(Identity::Vouched(Principal { tenant: voucher.tenant, device: Some(device), credential }))
+            Some(Identity::Vouched(Principal {
+                tenant: voucher.tenant,
+                device: Some(device),
+                credential,
+                password: None,
+            }))
         });
         let identity = identity.unwrap_or(Identity::Unknown { fingerprint, not_after });
         self.verified.keep(fingerprint, identity.clone());

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use revoq_mqtt::{
-    ClientId, ConnAck, ConnAckProperties, Connect, DecodeError, Fault, Packet, PacketType, Publish, QoS,
-    ReasonCode, Text, Version, Will, decode,
+    Authentication, ClientId, ConnAck, ConnAckProperties, Connect, DecodeError, Fault, Packet, PacketType,
+    Publish, QoS, ReasonCode, Text, Version, Will, decode,
 };
 
-use super::Core;
+use super::authenticate::{Authenticated, Exchange};
 use super::connected::Connected;
-use crate::{Accept, Admission, Cause, Config, ConnectRequest, Error, Message, Output, SessionState};
+use super::{Core, State};
+use crate::{Accept, Admission, Cause, Config, ConnectRequest, Error, Message, Output, SessionState, Tick};
 
 /// A client whose CONNECT is well-formed and on which the driver is to decide.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Candidate {
     packet_size_max: u32,
     problem_information: bool,
     response_information: bool,
+    /// How it authenticated, and the last word for it.
+    pub(super) authentication: Option<Authentication>,
     will: Option<Arc<Message>>,
     will_delay_s: u32,
 }
@@ -47,8 +50,8 @@ impl SessionExpiry {
     }
 }
 
-/// Takes the first packet, which has the type of a CONNECT.
-pub(super) fn receive(core: &mut Core, frame: Bytes) -> Result<Candidate, Cause> {
+/// Takes the first packet, which has the type of a CONNECT. Where it begins an exchange, that is over by `deadline`.
+pub(super) fn receive(core: &mut Core, frame: Bytes, deadline: Tick) -> Result<State, Cause> {
     let version = Version::of_connect(&frame);
     let connect = match decode(frame, Version::V311) {
         Ok(Packet::Connect(connect)) => connect,
@@ -59,9 +62,15 @@ pub(super) fn receive(core: &mut Core, frame: Bytes) -> Result<Candidate, Cause>
         core.outbound.open(connect.version, packet_size_max(&connect));
         return Err(refuse(core, reason, None));
     }
+    let authentication = connect.properties.authentication.clone();
     let (candidate, request) = accept(*connect, core);
-    core.outputs.push_back(Output::Connect(Box::new(request)));
-    Ok(candidate)
+    let request = Box::new(request);
+    if let Some(first) = authentication {
+        let exchange = Exchange::begin(core, candidate, request, &first, deadline);
+        return Ok(State::Authenticating(Box::new(exchange)));
+    }
+    core.outputs.push_back(Output::Connect(request));
+    Ok(State::AwaitingAdmission(Box::new(candidate)))
 }
 
 /// What speaks against a CONNECT without asking anybody.
@@ -77,7 +86,8 @@ fn objection(connect: &Connect, config: &Config) -> Option<ReasonCode> {
     if unnameable || connect.client_id.len() > config.client_id_bytes_max {
         return Some(ReasonCode::ClientIdentifierNotValid);
     }
-    if connect.properties.authentication.is_some() {
+    let served = |first: &Authentication| config.authentication_methods.contains(&first.method.as_str());
+    if !connect.properties.authentication.as_ref().is_none_or(served) {
         return Some(ReasonCode::BadAuthenticationMethod);
     }
     let will = connect.will.as_ref()?;
@@ -109,6 +119,7 @@ fn accept(connect: Connect, core: &Core) -> (Candidate, ConnectRequest) {
         packet_size_max: packet_size_max(&connect),
         problem_information: properties.request_problem_information,
         response_information: properties.request_response_information,
+        authentication: None,
         will: will.clone(),
         will_delay_s: connect.will.as_ref().map_or(0, |will| will.delay_s),
     };
@@ -139,7 +150,7 @@ fn will_message(will: &Will, qos_max: QoS) -> Message {
         properties: will.properties.clone(),
         payload: will.payload.clone(),
     };
-    Message::new(publish, crate::Tick::default())
+    Message::new(publish, Tick::default())
 }
 
 /// Older clients are only told of a version that we don't speak ([MQTT-3.1.2-2] of 3.1.1). Whoever names another protocol
@@ -215,7 +226,7 @@ impl Candidate {
             return Err(Error::Driver("assigned no client identifier"));
         }
         let properties = Box::new(self.properties(assigned, keepalive_s, &core.config));
-        core.outbound.open(self.version, self.packet_size_max);
+        self.open(core);
         core.outbound.answer(&Packet::ConnAck(ConnAck {
             session_present,
             reason: ReasonCode::Success,
@@ -240,6 +251,7 @@ impl Candidate {
             problem_information: self.problem_information,
             session_expiry_s: self.session_expiry.granted_s,
             is_to_last: self.session_expiry.asked_s > 0,
+            authenticated: self.authentication.map(|by| Box::new(Authenticated::by(by.method))),
             will: self.will,
             will_delay_s: self.will_delay_s,
             acks: state.acks,
@@ -249,9 +261,14 @@ impl Candidate {
         }
     }
 
+    /// What is written is for this client from now on.
+    pub(super) fn open(&self, core: &mut Core) {
+        core.outbound.open(self.version, self.packet_size_max);
+    }
+
     /// Refuses a client on which the driver was to decide.
     pub(super) fn refuse(&self, core: &mut Core, reason: ReasonCode, text: Option<&str>) -> Cause {
-        core.outbound.open(self.version, self.packet_size_max);
+        self.open(core);
         let text = text.filter(|_| self.problem_information).and_then(|text| text.parse().ok());
         refuse(core, reason, text)
     }
@@ -291,6 +308,7 @@ impl Candidate {
             server_keepalive_s,
             // [MQTT-3.1.2-28].
             response_information: config.response_information.clone().filter(|_| self.response_information),
+            authentication: self.authentication.clone(),
             ..ConnAckProperties::default()
         }
     }

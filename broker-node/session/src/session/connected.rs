@@ -6,6 +6,7 @@ use std::sync::Arc;
 use revoq_mqtt::{Ack, ClientId, Disconnect, Packet, PacketType, ReasonCode, TopicFilter, Version};
 
 use super::Core;
+use super::authenticate::Authenticated;
 use super::streams::Streams;
 use super::subscribe::Requests;
 use crate::acks::Acks;
@@ -16,6 +17,8 @@ use crate::{Cause, Config, Error, Message, Rate, Tick};
 pub(super) struct Connected {
     pub(super) version: Version,
     pub(super) client_id: ClientId,
+    /// Absent without an authentication method.
+    pub(super) authenticated: Option<Box<Authenticated>>,
     /// One and a half times the keep-alive ([MQTT-3.1.2-22]); 0 is none.
     pub(super) keepalive_ms: u64,
     pub(super) problem_information: bool,
@@ -46,6 +49,7 @@ impl Connected {
         Connected {
             version,
             client_id,
+            authenticated: None,
             keepalive_ms: 0,
             problem_information: true,
             session_expiry_s: 0,
@@ -130,13 +134,13 @@ impl Connected {
             Packet::Subscribe(subscribe) => self.handle_subscribe(core, subscribe),
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(core, unsubscribe),
             Packet::PingReq => core.outbound.answer(&Packet::PingResp),
+            Packet::Auth(auth) => self.handle_auth(core, &auth),
             Packet::Disconnect(disconnect) => return Err(self.handle_disconnect(core, &disconnect)),
             Packet::Connect(_)
             | Packet::ConnAck(_)
             | Packet::SubAck(_)
             | Packet::UnsubAck(_)
-            | Packet::PingResp
-            | Packet::Auth(_) => Err(Error::Unexpected(packet.packet_type())),
+            | Packet::PingResp => Err(Error::Unexpected(packet.packet_type())),
         };
         result.map_err(Cause::Failed)
     }

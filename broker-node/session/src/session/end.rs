@@ -75,7 +75,7 @@ impl Core {
 }
 
 /// What a person at the client's end may read. What is wrong inside of us is not theirs.
-fn reason_string(error: &Error) -> Option<String> {
+pub(super) fn reason_string(error: &Error) -> Option<String> {
     match error {
         Error::Decode(error) => Some(error.fault.to_string()),
         Error::Driver(_) | Error::Encode(_) => None,

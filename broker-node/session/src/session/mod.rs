@@ -1,6 +1,7 @@
 //! The state machine of one connection.
 
 mod answers;
+mod authenticate;
 mod connect;
 mod connected;
 mod end;
@@ -36,6 +37,9 @@ const OUTPUTS_KEPT: usize = 8;
 ///        ▼                            ▼                          ▼
 ///        └───────────────────────▶ Closed ◀──────────────────────┘   Output::Closed, once
 /// ```
+///
+/// A CONNECT with an authentication method leads to `Authenticating` first, where AUTH goes back and forth, and from there to
+/// `AwaitingAdmission` or `Closed`.
 ///
 /// # Contract
 ///
@@ -82,6 +86,7 @@ struct Core {
 #[derive(Debug)]
 enum State {
     AwaitingConnect { since: Tick },
+    Authenticating(Box<authenticate::Exchange>),
     AwaitingAdmission(Box<connect::Candidate>),
     Connected(Box<Connected>),
     Closed,
@@ -121,7 +126,7 @@ impl Session {
         match &mut self.state {
             State::Connected(connected) => connected.unread = buf.len(),
             State::Closed => buf.clear(),
-            State::AwaitingConnect { .. } | State::AwaitingAdmission(_) => {}
+            State::AwaitingConnect { .. } | State::Authenticating(_) | State::AwaitingAdmission(_) => {}
         }
     }
 
@@ -155,7 +160,12 @@ impl Session {
             State::AwaitingConnect { since } if now >= *since + self.core.config.connect_timeout_ms => {
                 Err(Error::ConnectTimeout(self.core.config.connect_timeout_ms))
             }
-            State::Connected(connected) => connected.check_keepalive(&self.core),
+            State::Authenticating(exchange) if now >= exchange.deadline() => {
+                Err(Error::AuthenticationTimeout(self.core.config.connect_timeout_ms))
+            }
+            State::Connected(connected) => {
+                connected.check_keepalive(&self.core).and(connected.check_authentication(&self.core))
+            }
             _ => Ok(()),
         };
         if let Err(error) = result {
@@ -215,8 +225,10 @@ impl Session {
             State::AwaitingConnect { since } => Some(*since + self.core.config.connect_timeout_ms),
             State::Connected(connected) => {
                 let paused = connected.paused_until(self.core.now);
-                connected.keepalive_deadline().into_iter().chain(paused).min()
+                let authentication = connected.authentication_deadline();
+                connected.keepalive_deadline().into_iter().chain(paused).chain(authentication).min()
             }
+            State::Authenticating(exchange) => Some(exchange.deadline()),
             State::AwaitingAdmission(_) | State::Closed => None,
         }
     }
@@ -237,6 +249,7 @@ impl Session {
     pub fn wants_bytes(&self) -> bool {
         match &self.state {
             State::AwaitingConnect { .. } => true,
+            State::Authenticating(exchange) => exchange.wants_bytes(),
             State::Connected(connected) => {
                 !connected.awaits_driver(&self.core.config)
                     && connected.paused_until(self.core.now).is_none()
@@ -266,6 +279,7 @@ impl Session {
         match &self.state {
             State::AwaitingAdmission(candidate) => Some(candidate.version()),
             State::Connected(connected) => Some(connected.version),
+            State::Authenticating(_) => Some(Version::V5),
             State::AwaitingConnect { .. } | State::Closed => None,
         }
     }
@@ -313,6 +327,7 @@ impl Session {
                 }
                 self.core.config.connect_size_max
             }
+            State::Authenticating(_) => self.core.config.connect_size_max,
             _ => self.core.config.packet_size_max,
         };
         match peek(buf, size_max.min(PACKET_SIZE_MAX))? {
@@ -323,11 +338,12 @@ impl Session {
 
     fn handle_frame(&mut self, frame: Bytes) -> Result<(), Cause> {
         match &mut self.state {
-            State::AwaitingConnect { .. } => {
-                let candidate = connect::receive(&mut self.core, frame)?;
-                self.state = State::AwaitingAdmission(Box::new(candidate));
+            State::AwaitingConnect { since } => {
+                let deadline = *since + self.core.config.connect_timeout_ms;
+                self.state = connect::receive(&mut self.core, frame, deadline)?;
                 Ok(())
             }
+            State::Authenticating(exchange) => exchange.handle_frame(&mut self.core, frame),
             State::Connected(connected) => {
                 let bytes = frame.len();
                 let packet = decode(frame, connected.version).map_err(|error| Cause::Failed(error.into()))?;
@@ -347,6 +363,10 @@ impl Session {
                 connected.end(&mut self.core, cause);
             }
             State::AwaitingConnect { .. } => self.core.close(cause, None),
+            State::Authenticating(exchange) => {
+                exchange.end(&mut self.core, &cause);
+                self.core.close(cause, None);
+            }
             State::AwaitingAdmission(candidate) => {
                 if let Cause::Cut(reason) = cause {
                     candidate.refuse(&mut self.core, reason, None);

@@ -51,6 +51,11 @@ impl<'a> Line<'a> {
         self.text("reason").map_or(ReasonCode::Success, code)
     }
 
+    /// Authentication Data.
+    pub(crate) fn data(&self) -> Option<Bytes> {
+        self.text("data").map(bytes)
+    }
+
     /// The packet that a client sends.
     pub(crate) fn packet(&self) -> Option<Packet> {
         Some(match self.command {
@@ -69,8 +74,8 @@ impl<'a> Line<'a> {
             "pingreq" => Packet::PingReq,
             "pingresp" => Packet::PingResp,
             "auth" => Packet::Auth(Auth {
-                reason: ReasonCode::ReAuthenticate,
-                authentication: Some(authentication("SCRAM")),
+                reason: self.text("reason").map_or(ReasonCode::ReAuthenticate, code),
+                authentication: (!self.has("bare")).then(|| self.authentication("method")),
                 properties: Default::default(),
             }),
             "disconnect" => {
@@ -101,8 +106,13 @@ impl<'a> Line<'a> {
         properties.topic_alias_max = self.value("topic_alias_max").unwrap_or(0);
         properties.request_response_information = self.has("asks_response_information");
         properties.request_problem_information = !self.has("no_problem_information");
-        properties.authentication = self.text("auth").map(authentication);
+        properties.authentication = self.text("auth").map(|_| self.authentication("auth"));
         connect
+    }
+
+    fn authentication(&self, name: &str) -> Authentication {
+        let method = self.text(name).unwrap_or("SCRAM").parse().expect("text");
+        Authentication { method, data: self.data() }
     }
 
     fn will(&self) -> Option<Will> {
@@ -193,10 +203,6 @@ fn is_option(word: &str) -> bool {
 pub(crate) fn code(text: &str) -> ReasonCode {
     let byte = u8::from_str_radix(text, 16).expect("a hexadecimal byte");
     ReasonCode::try_from(byte).expect("a reason code")
-}
-
-fn authentication(method: &str) -> Authentication {
-    Authentication { method: method.parse().expect("text"), data: None }
 }
 
 fn bytes(text: &str) -> Bytes {

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use revoq_mqtt::{ReasonCode, encode};
 use revoq_session::{
-    Accept, Admission, Config, DATA_STREAMS_MAX, Delivery, Message, Output, Session, StreamId, Tick,
+    Accept, Admission, AuthenticationAnswer, Config, DATA_STREAMS_MAX, Delivery, Message, Output, Session,
+    StreamId, Tick,
 };
 
 use crate::line::Line;
@@ -27,6 +28,8 @@ const PACKETS: &[&str] = &[
     "unsubscribe id=3 a/+",
     "pingreq",
     "auth",
+    "auth reason=18 data=x",
+    "connect v=5 id=a auth=SCRAM",
 ];
 
 #[derive(Clone, Debug)]
@@ -97,6 +100,7 @@ fn config() -> Config {
         inflight_max: 3,
         receive_max: 3,
         requests_max: 2,
+        authentication_methods: &["SCRAM"],
         ..Config::default()
     }
 }
@@ -128,6 +132,13 @@ impl Owed {
             while let Some(output) = session.poll_output() {
                 quiet = false;
                 match output {
+                    Output::Authenticate(request) => {
+                        let answer = match request.begins {
+                            true => AuthenticationAnswer::Continue(Bytes::from_static(b"challenge")),
+                            false => AuthenticationAnswer::Success(None),
+                        };
+                        session.handle_authentication(now, answer);
+                    }
                     Output::Connect(_) => {
                         let accept = Accept { client_id: "generated".parse().ok(), ..Accept::default() };
                         session.handle_admission(now, Admission::Accept(accept));
@@ -171,7 +182,7 @@ proptest! {
 
     #[test]
     fn arbitrary_steps_keep_the_limits(steps in vec(step(), 0..200)) {
-        let mut stage = Stage::connected(config(), "connect v=5 id=a keepalive=60");
+        let mut stage = Stage::connected(config(), "connect v=5 id=a keepalive=60 auth=SCRAM");
         let mut input = BytesMut::new();
         let mut owed = Owed::default();
         let mut now = Tick(0);

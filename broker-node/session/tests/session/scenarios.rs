@@ -79,6 +79,7 @@ fn config(limits: &str) -> Config {
         let number: usize = value.parse().unwrap_or_default();
         let small = u16::try_from(number).unwrap_or(u16::MAX);
         match name {
+            "methods" => config.authentication_methods = &["SCRAM"],
             "shared" => config.shared_subscription_available = number == 1,
             "qos_max" => {
                 config.qos_max = QoS::try_from(u8::try_from(number).unwrap_or(u8::MAX)).expect("0, 1 or 2");

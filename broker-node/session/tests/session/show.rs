@@ -3,14 +3,20 @@
 use std::fmt::Write;
 
 use revoq_mqtt::{
-    ConnAckProperties, ForwardedProperty, Packet, PublishProperties, QoS, ReasonCode, SubscriptionId,
-    TopicFilter, Version,
+    Authentication, ConnAckProperties, ForwardedProperty, Packet, PublishProperties, QoS, ReasonCode,
+    SubscriptionId, TopicFilter, Version,
 };
 use revoq_session::{Cause, CloseReason, ConnectRequest, Message, Output};
 
 /// An output, without its token.
 pub(crate) fn output(output: &Output) -> String {
     match output {
+        Output::Authenticate(request) => {
+            let mut line = format!("Authenticate {}", request.method);
+            flag(&mut line, request.begins, "begins");
+            write_to(&mut line, format_args!(" data={}", text(&request.data)));
+            line
+        }
         Output::Connect(request) => connect(request),
         Output::Publish { message: published, token } => {
             let owed = if token.is_some() { " owed" } else { "" };
@@ -84,6 +90,7 @@ pub(crate) fn packet(packet: &Packet, version: Version) -> String {
             let mut line = format!("ConnAck {}", hex(connack.reason));
             flag(&mut line, connack.session_present, "present");
             connack_properties(&mut line, &connack.properties);
+            authentication(&mut line, connack.properties.authentication.as_ref());
             line
         }
         Packet::ConnAck(connack) => {
@@ -115,8 +122,18 @@ pub(crate) fn packet(packet: &Packet, version: Version) -> String {
             }
             line
         }
+        Packet::Auth(auth) => {
+            let mut line = format!("Auth {}", hex(auth.reason));
+            authentication(&mut line, auth.authentication.as_ref());
+            line
+        }
         other => format!("{:?}", other.packet_type()),
     }
+}
+
+fn authentication(line: &mut String, authentication: Option<&Authentication>) {
+    pair(line, "method", authentication.map(|of| &of.method));
+    pair(line, "data", authentication.and_then(|of| of.data.as_ref()).map(|data| text(data)));
 }
 
 fn connack_properties(line: &mut String, properties: &ConnAckProperties) {

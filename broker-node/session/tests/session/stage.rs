@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use revoq_mqtt::{Packet, Peek, Version, decode, encode, peek};
 use revoq_session::{
-    Accept, Admission, Config, Delivery, Message, Output, PublishToken, Session, SessionState, StreamId, Tick,
+    Accept, Admission, AuthenticationAnswer, Config, Delivery, Message, Output, PublishToken, Session,
+    SessionState, StreamId, Tick,
 };
 
 use crate::line::{Line, code};
@@ -59,6 +60,9 @@ impl Stage {
     pub(crate) fn connected(config: Config, connect: &str) -> Stage {
         let mut stage = Stage::new(config);
         stage.run(connect);
+        if connect.contains(" auth=") {
+            stage.run("authenticated");
+        }
         stage.run("accept");
         stage
     }
@@ -114,6 +118,11 @@ impl Stage {
                 let text = line.text("text").map(str::to_owned);
                 session.handle_admission(now, Admission::Refuse { reason: line.reason(), text });
             }
+            "challenge" => {
+                self.authentication(AuthenticationAnswer::Continue(line.data().unwrap_or_default()));
+            }
+            "authenticated" => self.authentication(AuthenticationAnswer::Success(line.data())),
+            "unauthenticated" => self.authentication(AuthenticationAnswer::Failure(line.reason())),
             "published" => {
                 let token = self.tokens[line.value::<usize>("n").expect("n= is given") - 1];
                 session.handle_published(now, token, !line.has("unmatched"));
@@ -151,6 +160,10 @@ impl Stage {
             "prompt" => self.prompt = true,
             other => panic!("{other}: no such step"),
         }
+    }
+
+    fn authentication(&mut self, answer: AuthenticationAnswer) {
+        self.session.handle_authentication(self.now, answer);
     }
 
     /// A message from another client, published `age=` milliseconds ago.

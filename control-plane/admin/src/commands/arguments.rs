@@ -93,10 +93,10 @@ pub struct SelectorArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Which certificates")]
 pub struct ManyArgs {
-    /// The device, and with it all its certificates
+    /// The device, and with it all its certificates and passwords
     #[arg(long)]
     pub device: Option<DeviceName>,
-    /// The certificates of the devices that carry this label
+    /// The certificates and passwords of the devices that carry this label
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse::label)]
     pub label: Option<(LabelKey, LabelValue)>,
     /// The authority, and with it all that it issued; with --issued-before: the certificates of this authority

@@ -1,4 +1,4 @@
-//! `revoqctl device`: the things that own certificates.
+//! `revoqctl device`: the things that own credentials.
 use clap::{Args, Subcommand};
 use revoq_credentials::{DeviceName, LabelKey, LabelValue, Selector, Transition};
 use revoq_proto::convert::values::to_label;
@@ -9,16 +9,16 @@ use serde::Serialize;
 use crate::app::App;
 use crate::commands::arguments::{LimitArg, TenantArg};
 use crate::commands::pages::{self, Page};
-use crate::commands::transition::{self, RevocationArgs, TransitionArgs};
+use crate::commands::transition::{self, Named, RevocationArgs, TransitionArgs};
 use crate::error::Error;
 use crate::parse;
 use crate::screen::{details, rows};
-use crate::view::{Certificate, Device, DeviceDetails, List};
+use crate::view::{Certificate, Device, DeviceDetails, List, Password};
 
-/// Devices: the things that own certificates
+/// Devices: the things that own certificates and passwords
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Create a device; issuing a certificate to it does that too
+    /// Create a device; issuing a certificate to it, or giving it a password, does that too
     Create {
         /// Which.
         #[command(flatten)]
@@ -39,16 +39,16 @@ pub enum Command {
         #[command(flatten)]
         limit: LimitArg,
     },
-    /// Show a device and its certificates
+    /// Show a device, its certificates and its passwords
     Show(NameArgs),
-    /// Refuse all certificates of a device until it is reactivated, and cut its sessions
-    Suspend(Named<TransitionArgs>),
+    /// Refuse all credentials of a device until it is reactivated, and cut its sessions
+    Suspend(Named<NameArgs, TransitionArgs>),
     /// Undo a suspension
-    Reactivate(Named<TransitionArgs>),
-    /// Refuse all certificates of a device for ever, and cut its sessions
-    Revoke(Named<RevocationArgs>),
-    /// Remove a device with its certificates; the audit log remains
-    Delete(Named<TransitionArgs>),
+    Reactivate(Named<NameArgs, TransitionArgs>),
+    /// Refuse all credentials of a device for ever, and cut its sessions
+    Revoke(Named<NameArgs, RevocationArgs>),
+    /// Remove a device with its credentials; the audit log remains
+    Delete(Named<NameArgs, TransitionArgs>),
 }
 
 /// A device.
@@ -59,17 +59,6 @@ pub struct NameArgs {
     /// Where.
     #[command(flatten)]
     pub tenant: TenantArg,
-}
-
-/// A device and how.
-#[derive(Debug, Args)]
-pub struct Named<A: Args> {
-    /// Which.
-    #[command(flatten)]
-    pub name: NameArgs,
-    /// How.
-    #[command(flatten)]
-    pub how: A,
 }
 
 #[derive(Serialize)]
@@ -141,9 +130,16 @@ async fn show(app: &mut App<'_>, name: &NameArgs) -> Result<(), Error> {
             .into_iter()
             .map(|c| Certificate::from(c).without_pem())
             .collect(),
+        passwords: answer.passwords.into_iter().map(Password::from).collect(),
         revision: answer.revision,
     };
-    app.screen.either(&shown, || format!("{}\n{}", details(&shown.device), rows(&shown.all_certificates)))
+    app.screen.either(&shown, || {
+        let passwords = match shown.passwords.as_slice() {
+            [] => String::new(),
+            some => format!("\n{}", rows(some)),
+        };
+        format!("{}\n{}{passwords}", details(&shown.device), rows(&shown.all_certificates))
+    })
 }
 
 async fn change(

@@ -12,6 +12,7 @@ pub mod context;
 pub mod device;
 mod issue;
 mod pages;
+pub mod password;
 pub mod session;
 pub mod setting;
 pub mod tenant;
@@ -35,6 +36,7 @@ pub async fn run(app: &mut App<'_>, command: Command) -> Result<(), Error> {
         Command::Authority(command) => authority::run(app, command).await,
         Command::Device(command) => device::run(app, command).await,
         Command::Certificate(command) => certificate::run(app, *command).await,
+        Command::Password(command) => password::run(app, *command).await,
         Command::Session(command) => session::run(app, *command).await,
         Command::Setting(command) => setting::run(app, command).await,
         Command::Audit(command) => audit::run(app, command).await,

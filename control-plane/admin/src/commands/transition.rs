@@ -1,4 +1,4 @@
-//! Suspend, reactivate, revoke, delete: the same for certificates, devices, authorities and tenants.
+//! Suspend, reactivate, revoke, delete: the same for certificates, passwords, devices, authorities and tenants.
 use std::io::{BufRead as _, IsTerminal as _};
 
 use clap::Args;
@@ -19,7 +19,7 @@ use crate::view::TransitionResult;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "How")]
 pub struct TransitionArgs {
-    /// Count the certificates and the live sessions, and change nothing
+    /// Count the credentials and the live sessions, and change nothing
     #[arg(long, conflicts_with = "wait")]
     pub dry_run: bool,
     /// Fence.
@@ -28,9 +28,20 @@ pub struct TransitionArgs {
     /// For the audit log, at most 256 bytes
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub comment: String,
-    /// Don't ask before something final happens to more than one certificate
+    /// Don't ask before something final happens to more than one credential
     #[arg(long, short)]
     pub yes: bool,
+}
+
+/// Something that is named, and how.
+#[derive(Debug, Args)]
+pub struct Named<N: Args, A: Args> {
+    /// Which.
+    #[command(flatten)]
+    pub name: N,
+    /// How.
+    #[command(flatten)]
+    pub how: A,
 }
 
 /// As [`TransitionArgs`], with a reason.
@@ -113,7 +124,11 @@ fn is_final(transition: Transition) -> bool {
 }
 
 fn is_broad(selector: &Selector) -> bool {
-    !matches!(selector, Selector::Id(_) | Selector::Fingerprint(_) | Selector::Serial { .. })
+    let one = matches!(
+        selector,
+        Selector::Id(_) | Selector::Fingerprint(_) | Selector::Serial { .. } | Selector::Password { .. }
+    );
+    !one
 }
 
 /// Programs are not asked.

@@ -2,11 +2,10 @@
 use std::collections::BTreeMap;
 
 use revoq_credentials::Serial;
-use revoq_proto::convert::values;
 use revoq_proto::{pem, v1};
 use serde::Serialize;
 
-use super::{Timestamp, View, hex, named, state};
+use super::{Password, Timestamp, View, hex, reason, state};
 
 /// A tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -76,13 +75,14 @@ impl View for Device {
     }
 }
 
-/// A device with its certificates.
+/// A device with its certificates and passwords.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "as in `ShowDeviceResponse`")]
 pub struct DeviceDetails {
     #[serde(flatten)]
     pub device: Device,
     pub all_certificates: Vec<Certificate>,
+    pub passwords: Vec<Password>,
     pub revision: u64,
 }
 
@@ -162,8 +162,7 @@ pub struct Certificate {
 impl From<v1::Certificate> for Certificate {
     fn from(wire: v1::Certificate) -> Certificate {
         let state = state(wire.state);
-        let reason = (state == "revoked" || wire.reason != 0)
-            .then(|| named(values::revocation_reason("reason", wire.reason), wire.reason));
+        let reason = reason(&state, wire.reason);
         let serial = Serial::from_bytes(&wire.serial);
         Certificate {
             id: wire.id,

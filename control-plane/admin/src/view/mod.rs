@@ -7,6 +7,7 @@ mod cluster;
 mod credentials;
 mod events;
 mod fence;
+mod passwords;
 mod sessions;
 
 pub use changes::{Change, Issued, TransitionResult};
@@ -14,6 +15,7 @@ pub use cluster::{Administrator, Node, Setting, Status};
 pub use credentials::{Authority, Certificate, Check, Device, DeviceDetails, Explanation, Tenant};
 pub use events::{AuditEntry, Event};
 pub use fence::{Fence, FenceNode};
+pub use passwords::{Password, PasswordSet};
 pub use sessions::{NodeCount, Session, SessionList};
 
 use std::fmt;
@@ -100,6 +102,12 @@ pub fn hex(bytes: &[u8]) -> String {
 /// The name of a number of the wire, or the number itself where this program is older than the server.
 fn named<D: fmt::Display>(parsed: Result<D, revoq_proto::convert::ConvertError>, number: i32) -> String {
     parsed.map_or_else(|_| format!("unknown ({number})"), |value| value.to_string())
+}
+
+/// Why something was revoked, where it was.
+fn reason(state: &str, number: i32) -> Option<String> {
+    let parsed = || revoq_proto::convert::values::revocation_reason("reason", number);
+    (state == "revoked" || number != 0).then(|| named(parsed(), number))
 }
 
 fn state(number: i32) -> String {

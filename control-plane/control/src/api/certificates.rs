@@ -3,7 +3,7 @@
 use prost::bytes::Bytes;
 use revoq_credentials::query::{self, CertificateFilter, Selection};
 use revoq_credentials::{
-    AuthorityName, Certificate, DeviceName, NewCertificate, Operation, Outcome, Reader, Selector,
+    AuthorityName, Certificate, DeviceName, Held, NewCertificate, Operation, Outcome, Reader, Selector,
     Status as Standing, TenantName,
 };
 use revoq_proto::convert::{parse, parse_optional, values};
@@ -178,10 +178,14 @@ impl Api {
 
 /// The one certificate that a selector names, with its DER.
 pub(super) fn one(reader: &dyn Reader, selector: &Selector) -> Result<Certificate, Error> {
-    let Selection::Certificates { certificates, .. } = query::select(reader, selector)? else {
+    let Selection::Credentials { credentials, .. } = query::select(reader, selector)? else {
         return Err(Error::invalid("selector", selector, "name one certificate"));
     };
-    match certificates.as_slice() {
+    let certificates = credentials.iter().filter_map(|credential| match credential {
+        Held::Certificate(certificate) => Some(certificate),
+        Held::Password(_) => None,
+    });
+    match certificates.collect::<Vec<_>>().as_slice() {
         [certificate] => query::certificate_by_id(reader, &certificate.id)?.ok_or_else(|| {
             Error::corrupt("an index", format!("certificate {} is not there", certificate.id))
         }),

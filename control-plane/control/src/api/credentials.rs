@@ -174,11 +174,11 @@ impl Api {
 
 /// Whose sessions an event ends.
 fn denied(event: &Event) -> Vec<Filter> {
-    let mut certificates = Vec::new();
+    let mut credentials = Vec::new();
     let mut filters = Vec::new();
     for change in &event.changes {
         match change {
-            Change::Denied(denial) => certificates.push(denial.fingerprint),
+            Change::Denied(denial) => credentials.push(denial.fingerprint),
             Change::Tenant { name, state, .. } if state.is_denied() => {
                 filters.push(Filter::Tenant(name.to_string()));
             }
@@ -189,8 +189,8 @@ fn denied(event: &Event) -> Vec<Filter> {
             _ => {}
         }
     }
-    if !certificates.is_empty() {
-        filters.push(fingerprints(&certificates));
+    if !credentials.is_empty() {
+        filters.push(fingerprints(&credentials));
     }
     filters
 }

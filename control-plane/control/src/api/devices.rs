@@ -91,9 +91,11 @@ impl Api {
                 certificate.der.clear();
             }
         }
+        let passwords = query::passwords_of_device(&reader, &tenant, &name)?;
         Ok(v1::ShowDeviceResponse {
             device: Some(v1::Device::from(&device)),
             certificates,
+            passwords: passwords.iter().map(v1::Password::from).collect(),
             revision: reader.applied(),
         })
     }

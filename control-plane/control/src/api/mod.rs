@@ -13,6 +13,7 @@ mod devices;
 mod explain;
 mod node;
 mod pages;
+mod passwords;
 mod sessions;
 mod settings;
 mod tenants;
@@ -80,6 +81,7 @@ impl Api {
             credentials_server::CredentialsServer,
             devices_server::DevicesServer,
             node_server::NodeServer,
+            passwords_server::PasswordsServer,
             sessions_server::SessionsServer,
             settings_server::SettingsServer,
             tenants_server::TenantsServer,

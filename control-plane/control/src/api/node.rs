@@ -42,6 +42,13 @@ impl Node for Api {
         answer(self.look_up_certificate(&request.into_inner()).await)
     }
 
+    async fn look_up_password(
+        &self,
+        request: Request<v1::PasswordName>,
+    ) -> Result<Response<v1::LookUpPasswordResponse>, Status> {
+        answer(self.look_up_username(&request.into_inner()).await)
+    }
+
     async fn issue_server_certificate(
         &self,
         request: Request<v1::IssueServerCertificateRequest>,
@@ -122,13 +129,16 @@ impl Api {
 
     /// Linearizable, so that what was registered a moment ago is found through any replica. Without a quorum this
     /// replica's own state serves: the revision tells which.
+    pub(super) async fn read_if_stale(&self) -> Result<StateReader, Error> {
+        match self.read().await {
+            Err(Error::Consensus(_)) => self.plane.stale_read(),
+            read => read,
+        }
+    }
+
     async fn look_up_certificate(&self, request: &v1::LookUpRequest) -> Result<v1::LookUpResponse, Error> {
         let fingerprint = values::fingerprint("fingerprint", &request.fingerprint)?;
-        let reader = match self.read().await {
-            Ok(reader) => reader,
-            Err(Error::Consensus(_)) => self.plane.stale_read()?,
-            Err(error) => return Err(error),
-        };
+        let reader = self.read_if_stale().await?;
         let certificate = query::certificate_by_fingerprint(&reader, &fingerprint)?;
         let effective = match &certificate {
             Some(certificate) => query::standing(&reader, certificate)?.worst(),

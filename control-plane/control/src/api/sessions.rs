@@ -114,11 +114,11 @@ fn filter(reader: &dyn Reader, selector: &Selector) -> Result<Filter, Error> {
             tenant: authority.tenant.to_string(),
             name: authority.name.to_string(),
         }),
-        selection @ Selection::Certificates { .. } => fingerprints(&selection.fingerprints()),
+        selection @ Selection::Credentials { .. } => fingerprints(&selection.fingerprints()),
     })
 }
 
-/// A filter for these certificates.
+/// A filter for these credentials.
 pub(super) fn fingerprints(list: &[Fingerprint]) -> Filter {
     let fingerprints = list.iter().map(|fingerprint| fingerprint.0.to_vec().into()).collect();
     Filter::Fingerprints(Fingerprints { fingerprints })

@@ -31,7 +31,7 @@ pub(super) fn add(transaction: &mut Transaction<'_>, new: &NewCertificate) -> Re
     transaction.put(keys::device(&device.tenant, &device.name), &device);
     let certificate = row(transaction, new);
     link(transaction, &certificate, &new.der)?;
-    denials::set(transaction, certificate.fingerprint, denials::denial(&certificate, device.status))?;
+    deny(transaction, &certificate, device.status)?;
     transaction.changes.push(Change::Registered(certificate.fingerprint));
     transaction.entries.push(Draft {
         subject: format!("certificate {} of device {}/{}", new.id, new.tenant, new.device),
@@ -119,6 +119,17 @@ fn check_unique(transaction: &Transaction<'_>, new: &NewCertificate) -> Result<(
 }
 
 fn check_device(device: &Device) -> Result<(), Refusal> {
+    check_not_revoked(device)?;
+    check_limit(
+        "certificates_per_device_max",
+        device.certificates.into(),
+        CERTIFICATES_PER_DEVICE_MAX.into(),
+        "delete certificates that the device no longer uses",
+    )
+}
+
+/// Refuses a device that no credential can be added to any more.
+pub(super) fn check_not_revoked(device: &Device) -> Result<(), Refusal> {
     if device.status.state == State::Revoked {
         return Err(Refusal::precondition(
             format!("device {}/{}", device.tenant, device.name),
@@ -126,12 +137,7 @@ fn check_device(device: &Device) -> Result<(), Refusal> {
             "name another device, or delete this one first",
         ));
     }
-    check_limit(
-        "certificates_per_device_max",
-        device.certificates.into(),
-        CERTIFICATES_PER_DEVICE_MAX.into(),
-        "delete certificates that the device no longer uses",
-    )
+    Ok(())
 }
 
 fn row(transaction: &Transaction<'_>, new: &NewCertificate) -> Certificate {
@@ -214,8 +220,18 @@ pub(super) fn set_status(
     if status.state == State::Deleted {
         unlink(transaction, &certificate)?;
     }
-    denials::set(transaction, certificate.fingerprint, denials::denial(&certificate, device))?;
+    deny(transaction, &certificate, device)?;
     Ok(())
+}
+
+/// What follows for the denied set from a certificate and its device.
+pub(super) fn deny(
+    transaction: &mut Transaction<'_>,
+    certificate: &Certificate,
+    device: Status,
+) -> Result<bool, ReadError> {
+    let Certificate { fingerprint, status, not_after, .. } = *certificate;
+    denials::set(transaction, fingerprint, denials::denial(fingerprint, status, device, not_after))
 }
 
 /// What an authority issued stays, so that it can be shown why it is denied; a registered leaf is only kept out.

@@ -5,25 +5,28 @@ use crate::ids::{Fingerprint, Millis};
 use crate::keys;
 use crate::limits::{DENIED_AFTER_EXPIRY_MS, PRUNE_MAX};
 use crate::query::{self, effective};
-use crate::records::Certificate;
 use crate::state::{State, Status};
 use crate::store::{ReadError, Reader};
 use crate::transaction::Transaction;
 
 use super::certificates;
 
-/// The denial of a certificate of a device of this status, where it is denied.
-pub(super) fn denial(certificate: &Certificate, device: Status) -> Option<Denial> {
-    let state = effective(certificate.status.state, device.state);
-    state.is_denied().then_some(Denial {
-        fingerprint: certificate.fingerprint,
-        state,
-        reason: certificate.status.reason.or(device.reason),
-        not_after: certificate.not_after,
-    })
+/// Of a credential that does not expire.
+pub(super) const WITHOUT_EXPIRY: Millis = Millis(u64::MAX);
+
+/// The denial of a credential of this status, of a device of that one, where it is denied.
+pub(super) fn denial(
+    fingerprint: Fingerprint,
+    own: Status,
+    device: Status,
+    not_after: Millis,
+) -> Option<Denial> {
+    let state = effective(own.state, device.state);
+    let reason = own.reason.or(device.reason);
+    state.is_denied().then_some(Denial { fingerprint, state, reason, not_after })
 }
 
-/// Puts a certificate into the denied set, or takes it out; says whether that is a change. Brokers hear of changes
+/// Puts a credential into the denied set, or takes it out; says whether that is a change. Brokers hear of changes
 /// only.
 pub(super) fn set(
     transaction: &mut Transaction<'_>,
@@ -53,7 +56,7 @@ pub(super) fn set(
     Ok(true)
 }
 
-/// Forgets denials of certificates that have long expired, at most [`PRUNE_MAX`]; the certificate goes with it where
+/// Forgets denials of credentials that have long expired, at most [`PRUNE_MAX`]; the certificate goes with it where
 /// it is deleted.
 pub(super) fn prune(transaction: &mut Transaction<'_>) -> Result<(), ReadError> {
     let from = keys::denied_until(Millis(0));

@@ -4,7 +4,7 @@
 //! rows. It has no clock: the time is the proposer's, in the command. The rows, the audit entries and the event come
 //! from one call. A refusal writes an audit entry and nothing else.
 //!
-//! Each certificate command prunes a few members of the denied set that expired [`DENIED_AFTER_EXPIRY_MS`] before
+//! Each command about credentials prunes a few members of the denied set that expired [`DENIED_AFTER_EXPIRY_MS`] before
 //! its time, and with them the certificates that are deleted.
 //!
 //! [`DENIED_AFTER_EXPIRY_MS`]: crate::limits::DENIED_AFTER_EXPIRY_MS
@@ -14,6 +14,7 @@ mod audit_entries;
 mod certificates;
 mod denials;
 mod nodes;
+mod passwords;
 mod settings;
 mod tenants;
 mod transitions;
@@ -96,8 +97,12 @@ fn perform(transaction: &mut Transaction<'_>, command: &Command) -> Result<Done,
             transaction.entries.push(Draft { subject, outcome, detail, ..Draft::default() });
             Ok(Done::default())
         }
+        Operation::SetPassword { password } => passwords::set(transaction, password),
     }?;
-    if matches!(command.operation, Operation::AddCertificate { .. } | Operation::Transition { .. }) {
+    if matches!(
+        command.operation,
+        Operation::AddCertificate { .. } | Operation::SetPassword { .. } | Operation::Transition { .. }
+    ) {
         denials::prune(transaction)?;
         done.announce |= !transaction.changes.is_empty();
     }

@@ -1,17 +1,19 @@
-//! Transitions of certificates, devices, authorities and tenants.
+//! Transitions of credentials, devices, authorities and tenants.
 
 use crate::event::{AuthorityView, Change};
+use crate::held::Held;
 use crate::keys;
 use crate::limits::COMMENT_BYTES_MAX;
 use crate::names::TenantName;
 use crate::outcome::{Error, Refusal};
 use crate::query::{self, Selection, select};
-use crate::records::{Authority, Certificate, Device, Tenant};
+use crate::records::{Authority, Device, Tenant};
 use crate::selector::Selector;
 use crate::state::{IllegalTransition, State, Status, Transition};
+use crate::store::ReadError;
 use crate::transaction::{Draft, Transaction};
 
-use super::{Done, certificates, check_length, denials, tenants};
+use super::{Done, certificates, check_length, passwords, tenants};
 
 pub(super) fn change(
     transaction: &mut Transaction<'_>,
@@ -23,11 +25,11 @@ pub(super) fn change(
     let (done, mut draft) = match select(transaction, selector)? {
         Selection::Tenant(tenant) => change_tenant(transaction, tenant, transition)?,
         Selection::Authority(authority) => change_authority(transaction, *authority, transition)?,
-        Selection::Certificates { device: Some(device), certificates } => {
-            change_device(transaction, *device, certificates, transition)?
+        Selection::Credentials { device: Some(device), credentials } => {
+            change_device(transaction, *device, credentials, transition)?
         }
-        Selection::Certificates { device: None, certificates } => {
-            change_certificates(transaction, selector, certificates, transition)?
+        Selection::Credentials { device: None, credentials } => {
+            change_credentials(transaction, selector, credentials, transition)?
         }
     };
     draft.detail = detail(transition, &done, comment);
@@ -79,7 +81,7 @@ fn change_tenant(
     let state = tenant.status.state;
     transaction.changes.push(Change::Tenant { name, state, created: tenant.created });
     Ok((
-        Done { changed: counts.certificates, announce: true, ..Done::default() },
+        Done { changed: counts.certificates + counts.passwords, announce: true, ..Done::default() },
         draft(subject, before, state),
     ))
 }
@@ -110,7 +112,7 @@ fn change_authority(
 fn change_device(
     transaction: &mut Transaction<'_>,
     mut device: Device,
-    certificates: Vec<Certificate>,
+    credentials: Vec<Held>,
     transition: Transition,
 ) -> Result<(Done, Draft), Error> {
     let subject = format!("device {}/{}", device.tenant, device.name);
@@ -121,12 +123,11 @@ fn change_device(
     if state != State::Deleted {
         transaction.put(keys::device(&device.tenant, &device.name), &device);
     }
-    for certificate in certificates {
+    for credential in credentials {
         let changed = if state == State::Deleted {
-            delete(transaction, certificate, before)?
+            delete(transaction, credential, before)?
         } else {
-            let denial = denials::denial(&certificate, device.status);
-            denials::set(transaction, certificate.fingerprint, denial)?
+            deny(transaction, &credential, device.status)?
         };
         if changed { done.changed += 1 } else { done.unchanged += 1 }
     }
@@ -136,42 +137,59 @@ fn change_device(
     Ok((done, draft(subject, before.state, state)))
 }
 
-fn delete(
+/// What follows for the denied set from a credential and its device.
+fn deny(transaction: &mut Transaction<'_>, credential: &Held, device: Status) -> Result<bool, ReadError> {
+    match credential {
+        Held::Certificate(certificate) => certificates::deny(transaction, certificate, device),
+        Held::Password(password) => passwords::deny(transaction, password, device),
+    }
+}
+
+/// Gives a credential another status. `device` is that of its device.
+fn set_status(
     transaction: &mut Transaction<'_>,
-    certificate: Certificate,
+    credential: Held,
+    status: Status,
     device: Status,
-) -> Result<bool, Error> {
-    let Ok(status) = certificate.status.apply(Transition::Delete) else { return Ok(false) };
-    certificates::set_status(transaction, certificate, status, device)?;
+) -> Result<(), ReadError> {
+    match credential {
+        Held::Certificate(certificate) => certificates::set_status(transaction, *certificate, status, device),
+        Held::Password(password) => passwords::set_status(transaction, *password, status, device),
+    }
+}
+
+fn delete(transaction: &mut Transaction<'_>, credential: Held, device: Status) -> Result<bool, Error> {
+    let Ok(status) = credential.status().apply(Transition::Delete) else { return Ok(false) };
+    set_status(transaction, credential, status, device)?;
     Ok(true)
 }
 
 /// Changes those for which the transition is legal. Of one alone, an illegal one is refused; among several, it is
 /// counted.
-fn change_certificates(
+fn change_credentials(
     transaction: &mut Transaction<'_>,
     selector: &Selector,
-    found: Vec<Certificate>,
+    found: Vec<Held>,
     transition: Transition,
 ) -> Result<(Done, Draft), Error> {
     let several =
         found.len() > 1 || matches!(selector, Selector::Label { .. } | Selector::IssuedBefore { .. });
     let mut done = Done::default();
     let mut draft = Draft { subject: selector.to_string(), ..Draft::default() };
-    for certificate in found {
-        match certificate.status.apply(transition) {
+    for credential in found {
+        match credential.status().apply(transition) {
             Err(error) if !several => {
-                return Err(illegal(&format!("certificate {}", certificate.id), error).into());
+                return Err(illegal(&short(&credential), error).into());
             }
             Err(_) => done.unchanged += 1,
             Ok(status) => {
                 if !several {
-                    draft.before = certificate.status.state.to_string();
+                    draft.before = credential.status().state.to_string();
                     draft.after = status.state.to_string();
-                    draft.subject = one(selector, &certificate);
+                    draft.subject = one(selector, &credential);
                 }
-                let device = device_status(transaction, &certificate)?;
-                certificates::set_status(transaction, certificate, status, device)?;
+                let device = device_status(transaction, &credential)?;
+                set_status(transaction, credential, status, device)?;
                 done.changed += 1;
             }
         }
@@ -180,17 +198,24 @@ fn change_certificates(
     Ok((done, draft))
 }
 
-/// The audit log names a certificate by its id and owner, however it was selected.
-fn one(selector: &Selector, certificate: &Certificate) -> String {
-    let Certificate { id, tenant, device, .. } = certificate;
-    match selector {
-        Selector::Id(_) => format!("certificate {id} of device {tenant}/{device}"),
-        other => format!("certificate {id} of device {tenant}/{device}, selected as {other}"),
+/// Without the owner.
+fn short(credential: &Held) -> String {
+    match credential {
+        Held::Certificate(certificate) => format!("certificate {}", certificate.id),
+        Held::Password(password) => format!("password {}/{}", password.tenant, password.username),
     }
 }
 
-/// Of a certificate's device; of one that is deleted, whose certificates are too, it does not matter.
-fn device_status(transaction: &Transaction<'_>, certificate: &Certificate) -> Result<Status, Error> {
-    let device = query::device(transaction, &certificate.tenant, &certificate.device)?;
+/// The audit log names a credential by its own name and owner, however it was selected.
+fn one(selector: &Selector, credential: &Held) -> String {
+    match selector {
+        Selector::Id(_) | Selector::Password { .. } => credential.to_string(),
+        other => format!("{credential}, selected as {other}"),
+    }
+}
+
+/// Of a credential's device; of one that is deleted, whose credentials are too, it does not matter.
+fn device_status(transaction: &Transaction<'_>, credential: &Held) -> Result<Status, Error> {
+    let device = query::device(transaction, credential.tenant(), credential.device())?;
     Ok(device.map_or(Status::ACTIVE, |device| device.status))
 }

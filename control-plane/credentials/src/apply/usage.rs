@@ -1,17 +1,17 @@
-//! Reports of certificates that authenticated.
+//! Reports of credentials that authenticated.
 
+use crate::held::Held;
 use crate::ids::{Fingerprint, Millis};
 use crate::keys;
 use crate::limits::{LAST_USED_RESOLUTION_MS, USAGE_REPORT_MAX};
 use crate::outcome::{Error, Refusal};
 use crate::query;
-use crate::records::Certificate;
 use crate::state::State;
 use crate::transaction::{Draft, Transaction};
 
 use super::Done;
 
-/// Unknown and deleted certificates are passed over: the report may be older than their deletion. No broker has to
+/// Unknown and deleted credentials are passed over: the report may be older than their deletion. No broker has to
 /// hear of a use, and so there is no event; what became active has an audit entry.
 pub(super) fn record(
     transaction: &mut Transaction<'_>,
@@ -27,9 +27,9 @@ pub(super) fn record(
     let time = time.min(transaction.time);
     let mut done = Done::default();
     for fingerprint in used {
-        match query::row_by_fingerprint(transaction, fingerprint)? {
-            Some(certificate) if certificate.status.state != State::Deleted => {
-                if touch(transaction, certificate, time) {
+        match query::held_by_fingerprint(transaction, fingerprint)? {
+            Some(credential) if credential.status().state != State::Deleted => {
+                if touch(transaction, credential, time) {
                     done.changed += 1;
                 } else {
                     done.unchanged += 1;
@@ -42,28 +42,25 @@ pub(super) fn record(
 }
 
 /// Says whether the use was worth a write.
-fn touch(transaction: &mut Transaction<'_>, mut certificate: Certificate, time: Millis) -> bool {
-    let status = certificate.status.used();
-    let recent = certificate.last_used.is_some_and(|last| time < last.plus(LAST_USED_RESOLUTION_MS));
+fn touch(transaction: &mut Transaction<'_>, mut credential: Held, time: Millis) -> bool {
+    let status = credential.status().used();
+    let recent = credential.last_used().is_some_and(|last| time < last.plus(LAST_USED_RESOLUTION_MS));
     if status.is_none() && recent {
         return false;
     }
     if let Some(status) = status {
         transaction.entries.push(Draft {
-            subject: format!(
-                "certificate {} of device {}/{}",
-                certificate.id, certificate.tenant, certificate.device
-            ),
-            before: certificate.status.state.to_string(),
+            subject: credential.to_string(),
+            before: credential.status().state.to_string(),
             after: status.state.to_string(),
             detail: "first use".to_owned(),
             ..Draft::default()
         });
-        certificate.status = status;
-        certificate.revision = transaction.revision;
     }
-    certificate.first_used.get_or_insert(time);
-    certificate.last_used = certificate.last_used.max(Some(time));
-    transaction.put(keys::certificate(&certificate.id), &certificate);
+    credential.note_use(time, status.map(|status| (status, transaction.revision)));
+    match &credential {
+        Held::Certificate(of) => transaction.put(keys::certificate(&of.id), &**of),
+        Held::Password(of) => transaction.put(keys::password(&of.tenant, &of.username), &**of),
+    }
     true
 }

@@ -5,6 +5,7 @@
 
 mod certificates;
 mod page;
+mod passwords;
 mod select;
 mod snapshot;
 
@@ -12,6 +13,7 @@ use minicbor::{Decode, Encode};
 
 use crate::codec::decode_row;
 use crate::event::Denial;
+use crate::held::Held;
 use crate::ids::{Fingerprint, NodeId};
 use crate::keys;
 use crate::limits::{ADMINISTRATORS_MAX, AUTHORITIES_PER_TENANT_MAX, JOIN_TOKENS_MAX, PAGE_SIZE_MAX};
@@ -28,6 +30,7 @@ pub use certificates::{
     certificates_of_device, effective, list_certificates, standing,
 };
 pub use page::{Page, PageToken};
+pub use passwords::{PasswordFilter, list_passwords, password, passwords_of_device};
 pub(crate) use select::expect_found;
 pub use select::{Selection, select};
 pub use snapshot::{SnapshotCursor, snapshot};
@@ -56,6 +59,9 @@ pub struct Counts {
     /// The highest number that was given to a node.
     #[n(8)]
     pub last_node: NodeId,
+    /// Absent in rows of before there were any.
+    #[cbor(n(9), default)]
+    pub passwords: u64,
 }
 
 /// How many rows a tenant has, those deleted not counted.
@@ -68,6 +74,9 @@ pub struct TenantCounts {
     pub devices: u64,
     #[n(2)]
     pub certificates: u64,
+    /// Absent in rows of before there were any.
+    #[cbor(n(3), default)]
+    pub passwords: u64,
 }
 
 /// The number and hash of the last audit entry.
@@ -79,6 +88,18 @@ pub struct AuditHead {
     /// Its hash.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub hash: [u8; 32],
+}
+
+/// The credential with this fingerprint, of whatever kind.
+pub(crate) fn held_by_fingerprint(
+    reader: &dyn Reader,
+    fingerprint: &Fingerprint,
+) -> Result<Option<Held>, ReadError> {
+    if let Some(certificate) = row_by_fingerprint(reader, fingerprint)? {
+        return Ok(Some(Held::Certificate(Box::new(certificate))));
+    }
+    let password = passwords::password_by_fingerprint(reader, fingerprint)?;
+    Ok(password.map(|password| Held::Password(Box::new(password))))
 }
 
 pub(crate) fn row<T: for<'b> Decode<'b, ()>>(

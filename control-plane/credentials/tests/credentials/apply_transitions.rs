@@ -175,7 +175,7 @@ fn what_is_not_there_is_named() {
         ),
         (
             Selector::Label { tenant, key: name("site"), value: name("north") },
-            "there is no certificate of `label site=north of tenant default`",
+            "there is no credential of `label site=north of tenant default`",
         ),
     ] {
         let refusal = plane.transition(selector, Transition::Suspend).expect_err("is not there");

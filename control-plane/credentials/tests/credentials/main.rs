@@ -8,6 +8,7 @@ mod encoding;
 mod limits;
 mod model;
 mod names;
+mod passwords;
 mod queries;
 mod selectors;
 mod settings;

@@ -140,11 +140,12 @@ pub(crate) fn principal(new: &NewCertificate) -> Principal {
             authority: new.authority.clone(),
             not_after: new.not_after,
         },
+        password: None,
     }
 }
 
 pub(crate) fn anonymous(tenant: &str) -> Principal {
-    Principal { tenant: name(tenant), device: None, credential: Credential::Anonymous }
+    Principal { tenant: name(tenant), device: None, credential: Credential::Anonymous, password: None }
 }
 
 /// Any name or id.

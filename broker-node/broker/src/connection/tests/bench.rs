@@ -136,7 +136,7 @@ impl Bench {
         (client, present)
     }
 
-    async fn socket(&self) -> Client<TcpStream> {
+    pub(super) async fn socket(&self) -> Client<TcpStream> {
         Client { stream: TcpStream::connect(self.tcp).await.expect("it listens") }
     }
 
@@ -313,7 +313,7 @@ fn short(length: usize) -> u8 {
     u8::try_from(length).expect("short")
 }
 
-fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     let mut packet = vec![first];
     let mut length = body.len();
     loop {

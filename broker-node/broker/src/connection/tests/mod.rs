@@ -1,5 +1,6 @@
 //! Whole connections over loopback, against a node whose view the test holds in its hands.
 
+mod authenticate;
 mod bench;
 mod cuts;
 mod figures;

@@ -1,5 +1,9 @@
-//! Certificates that no authority vouches for: are they registered as they are? Asked on first use, and cached.
+//! Certificates that no authority vouches for: are they registered as they are? And the passwords of usernames. Asked on
+//! first use, and cached.
 
+mod passwords;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use revoq_credentials::{
@@ -12,6 +16,7 @@ use tokio::sync::Semaphore;
 use crate::cache::Cache;
 use crate::config::Limits;
 use crate::metrics::Metrics;
+pub(crate) use passwords::{FoundPassword, KnownPassword};
 
 /// How long an answer is kept, milliseconds. Events void it earlier; the time only bounds what no event names.
 const KEPT_MS: u64 = 300_000;
@@ -44,13 +49,15 @@ pub(crate) enum NoAnswer {
 pub(crate) struct LookUps {
     channel: ControlChannel,
     under_way: Semaphore,
-    cache: Cached,
+    cache: Cached<Found>,
+    /// By the key that a username is looked up by.
+    passwords: Cached<Arc<FoundPassword>>,
 }
 
 /// What was found, until when (boot clock).
-struct Cached {
-    answers: Cache<(Found, u64)>,
-    /// Counted up when an event voids what is known of a certificate with that first byte. An answer that was asked
+struct Cached<T> {
+    answers: Cache<(T, u64)>,
+    /// Counted up when an event voids what is known of a fingerprint with that first byte. An answer that was asked
     /// for before is not kept.
     voids: [AtomicU64; 256],
 }
@@ -61,6 +68,7 @@ impl LookUps {
             channel,
             under_way: Semaphore::new(limits.lookups_max.min(Semaphore::MAX_PERMITS)),
             cache: Cached::new(limits.lookups_cached_max),
+            passwords: Cached::new(limits.lookups_cached_max),
         }
     }
 
@@ -74,15 +82,24 @@ impl LookUps {
         if let Some(found) = self.cache.find(&fingerprint, now) {
             return Ok(found);
         }
+        let asked = self.cache.voids(&fingerprint);
+        let found = self.limited(self.ask(fingerprint), metrics).await?;
+        let kept = if found == Found::Unknown { KEPT_UNKNOWN_MS } else { KEPT_MS };
+        self.cache.keep(fingerprint, found.clone(), now.saturating_add(kept), asked);
+        Ok(found)
+    }
+
+    /// One of so many that are under way.
+    async fn limited<T>(
+        &self,
+        ask: impl Future<Output = Result<T, NoAnswer>>,
+        metrics: &Metrics,
+    ) -> Result<T, NoAnswer> {
         let Ok(_permit) = self.under_way.try_acquire() else {
             metrics.limits.lookups.inc();
             return Err(NoAnswer::Busy);
         };
-        let asked = self.cache.voids(&fingerprint);
-        let answer = tokio::time::timeout(TIMEOUT, self.ask(fingerprint)).await;
-        let found = answer.map_err(|_| NoAnswer::Unavailable)??;
-        self.cache.keep(fingerprint, &found, now, asked);
-        Ok(found)
+        tokio::time::timeout(TIMEOUT, ask).await.map_err(|_| NoAnswer::Unavailable)?
     }
 
     async fn ask(&self, fingerprint: Fingerprint) -> Result<Found, NoAnswer> {
@@ -105,28 +122,30 @@ impl LookUps {
         })
     }
 
-    /// An event named this certificate.
+    /// An event named this certificate, or this username.
     pub(crate) fn void(&self, fingerprint: &Fingerprint) {
         self.cache.void(fingerprint);
+        self.passwords.void(fingerprint);
     }
 
     /// Answers that are kept.
     pub(crate) fn cached(&self) -> usize {
-        self.cache.answers.len()
+        self.cache.answers.len() + self.passwords.answers.len()
     }
 
     /// A snapshot replaced the view.
     pub(crate) fn void_all(&self) {
         self.cache.void_all();
+        self.passwords.void_all();
     }
 }
 
-impl Cached {
-    fn new(entries_max: usize) -> Cached {
+impl<T: Clone> Cached<T> {
+    fn new(entries_max: usize) -> Cached<T> {
         Cached { answers: Cache::new(entries_max), voids: std::array::from_fn(|_| AtomicU64::new(0)) }
     }
 
-    fn find(&self, fingerprint: &Fingerprint, now: u64) -> Option<Found> {
+    fn find(&self, fingerprint: &Fingerprint, now: u64) -> Option<T> {
         self.answers.find(fingerprint).filter(|(_, until)| now < *until).map(|(found, _)| found)
     }
 
@@ -134,9 +153,9 @@ impl Cached {
         self.voids[usize::from(fingerprint.0[0])].load(Ordering::SeqCst)
     }
 
-    fn keep(&self, fingerprint: Fingerprint, found: &Found, now: u64, asked: u64) {
-        let kept = if *found == Found::Unknown { KEPT_UNKNOWN_MS } else { KEPT_MS };
-        self.answers.keep(fingerprint, (found.clone(), now.saturating_add(kept)));
+    /// `asked` is what `voids` was when the question was asked.
+    fn keep(&self, fingerprint: Fingerprint, found: T, until: u64, asked: u64) {
+        self.answers.keep(fingerprint, (found, until));
         // Looked at after keeping: of this and `void`, the later one sees the other.
         if self.voids(&fingerprint) != asked {
             self.answers.remove(&fingerprint);
@@ -174,7 +193,8 @@ fn read(fingerprint: Fingerprint, response: v1::LookUpResponse) -> Option<Found>
             };
             let not_after = Millis(certificate.not_after_ms);
             let credential = Credential::Certificate { fingerprint, authority, not_after };
-            Some(Found::Registered(Principal { tenant, device: Some(device), credential }))
+            let device = Some(device);
+            Some(Found::Registered(Principal { tenant, device, credential, password: None }))
         }
     }
 }
@@ -213,26 +233,26 @@ mod tests {
     #[test]
     fn answers_are_kept_for_their_time() {
         let cached = Cached::new(100);
-        cached.keep(ONE, &Found::Unknown, 0, 0);
-        assert_eq!(cached.find(&ONE, KEPT_UNKNOWN_MS - 1), Some(Found::Unknown));
-        assert_eq!(cached.find(&ONE, KEPT_UNKNOWN_MS), None);
-        cached.keep(ONE, &Found::Denied(State::Revoked), 0, 0);
-        assert_eq!(cached.find(&ONE, KEPT_MS - 1), Some(Found::Denied(State::Revoked)));
+        cached.keep(ONE, Found::Unknown, 7, 0);
+        assert_eq!(cached.find(&ONE, 6), Some(Found::Unknown));
+        assert_eq!(cached.find(&ONE, 7), None);
+        cached.keep(ONE, Found::Denied(State::Revoked), 9, 0);
+        assert_eq!(cached.find(&ONE, 8), Some(Found::Denied(State::Revoked)));
     }
 
     #[test]
     fn an_event_voids_what_is_kept_and_what_is_under_way() {
         let cached = Cached::new(100);
-        cached.keep(ONE, &Found::Unknown, 0, cached.voids(&ONE));
+        cached.keep(ONE, Found::Unknown, 9, cached.voids(&ONE));
         cached.void(&ONE);
         assert_eq!(cached.find(&ONE, 1), None);
         let asked = cached.voids(&ONE);
         cached.void(&ONE);
-        cached.keep(ONE, &Found::Unknown, 0, asked);
+        cached.keep(ONE, Found::Unknown, 9, asked);
         assert_eq!(cached.find(&ONE, 1), None);
         let asked = cached.voids(&ONE);
         cached.void_all();
-        cached.keep(ONE, &Found::Unknown, 0, asked);
+        cached.keep(ONE, Found::Unknown, 9, asked);
         assert_eq!(cached.find(&ONE, 1), None);
     }
 }
