@@ -1,6 +1,7 @@
 //! A process that is stopped in the middle of a round of a connection, and runs on after lease and grace.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -29,13 +30,14 @@ async fn connection(bench: &Bench) -> (Connection, Client<TcpStream>) {
     let stream = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
     let (socket, address) = listener.accept().await.expect("it connects");
     let mut client = Client { stream };
-    let mut connection = Connection::new(bench.node.clone(), Stream::Plain(socket));
+    let arrival = Arrival { evidence: Evidence::Anonymous, address, transport: Transport::Tcp };
+    let arrival = Arc::new(arrival);
+    let mut connection = Connection::new(bench.node.clone(), Stream::Plain(socket), arrival.clone());
     let serve = async {
         let Event::Connect(request) = poll_fn(|cx| connection.poll(cx)).await else {
             panic!("CONNECT comes")
         };
-        let arrival = Arrival { evidence: Evidence::Anonymous, address, transport: Transport::Tcp };
-        let admission = connection.admit(arrival, &request).await;
+        let admission = connection.admit(&arrival, &request).await;
         connection.session.handle_admission(clock::tick(clock::now()), admission);
         let answered = poll_fn(|cx| Poll::Ready(connection.poll_write(cx))).await;
         answered.expect("no fault");
