@@ -88,7 +88,8 @@ impl Listener {
         ready: mpsc::Sender<io::Result<Connection>>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (tls, limit, metrics) = (self.tls.clone(), self.handshake_timeout, Arc::clone(&self.metrics));
-        let cut = self.cut.clone();
+        // One of its own: each read of each connection looks at it, and they would wait for each other.
+        let cut = self.cut.child_token();
         async move {
             // Only a hint to the kernel: a socket that takes none is merely slower.
             let _ = stream.set_nodelay(true);

@@ -11,7 +11,7 @@ const HOLDS_MAX: usize = 16;
 /// Renewals of one process that wait for a proof. A broker has at most two unanswered.
 const UNPROVEN_MAX: usize = 4;
 
-/// Acks of one process that are remembered, for what fences print.
+/// Acks of one process that are remembered, and as many of those that cut something, for what fences print.
 const RECORDS_MAX: usize = 64;
 
 /// Drawn by each broker process at its start.
@@ -66,11 +66,11 @@ pub(crate) enum Receipt {
     Refused,
 }
 
-#[derive(Clone, Debug)]
+/// An ack. There are many, and few cut anything.
+#[derive(Clone, Copy, Debug)]
 struct Record {
     revision: u64,
     received: Moment,
-    cuts: Vec<Cut>,
 }
 
 /// One process of a broker node.
@@ -88,6 +88,8 @@ pub(crate) struct Incarnation {
     holds: VecDeque<Hold>,
     unproven: VecDeque<Unproven>,
     records: VecDeque<Record>,
+    /// The cuts of each ack that had any.
+    cuts: VecDeque<Vec<Cut>>,
 }
 
 impl Incarnation {
@@ -101,6 +103,7 @@ impl Incarnation {
             holds: VecDeque::new(),
             unproven: VecDeque::new(),
             records: VecDeque::new(),
+            cuts: VecDeque::new(),
         }
     }
 
@@ -148,10 +151,10 @@ impl Incarnation {
     /// Its gates for `revision` are shut.
     pub(crate) fn acknowledge(&mut self, now: Moment, revision: u64, cuts: Vec<Cut>) {
         if revision > self.acknowledged || !cuts.is_empty() {
-            if self.records.len() == RECORDS_MAX {
-                self.records.pop_front();
-            }
-            self.records.push_back(Record { revision, received: now, cuts });
+            push_bounded(&mut self.records, Record { revision, received: now });
+        }
+        if !cuts.is_empty() {
+            push_bounded(&mut self.cuts, cuts);
         }
         if revision > self.acknowledged {
             self.acknowledged = revision;
@@ -198,6 +201,13 @@ impl Incarnation {
 
     /// What `revision` cut.
     pub(crate) fn cut(&self, revision: u64) -> Option<Cut> {
-        self.records.iter().flat_map(|record| &record.cuts).find(|cut| cut.revision == revision).copied()
+        self.cuts.iter().flatten().find(|cut| cut.revision == revision).copied()
     }
+}
+
+fn push_bounded<T>(recent: &mut VecDeque<T>, next: T) {
+    if recent.len() == RECORDS_MAX {
+        recent.pop_front();
+    }
+    recent.push_back(next);
 }

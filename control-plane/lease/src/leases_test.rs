@@ -83,6 +83,32 @@ fn a_lease_blocks_until_the_ack() {
 }
 
 #[test]
+fn a_fence_looks_at_one_node_after_the_other() {
+    let mut leases = leader();
+    leases.rows(s(0), 10, [row(1), row(2), row(3)]);
+    for node in 1..=3 {
+        let batch = {
+            let wanted = Renewal { node, ..renewal(1, 1) };
+            leases.renew(s(node), wanted).expect("it leads and knows the node");
+            leases.begin_proof().expect("a renewal waits")
+        };
+        leases.proved(&batch, proof(leases.term().expect("it leads"), 10));
+    }
+    let mut nodes: Vec<u64> = leases.known().collect();
+    assert_eq!(leases.waits_for_one(s(4), 11, &mut nodes), Some(s(3) + GRACE_END), "the last");
+    leases.acknowledge(s(4), Acknowledgement { node: 1, ..ack(1, 11) });
+    leases.acknowledge(s(4), Acknowledgement { node: 3, ..ack(1, 11) });
+    assert_eq!(leases.waits_for_one(s(4), 11, &mut nodes), Some(s(2) + GRACE_END));
+    assert_eq!(nodes, [1, 2], "the first was not looked at");
+    assert_eq!(
+        leases.waits_for_one(s(2) + GRACE_END, 11, &mut nodes),
+        None,
+        "time is over, and the other has said so"
+    );
+    assert!(nodes.is_empty());
+}
+
+#[test]
 fn a_lease_blocks_until_it_and_its_grace_are_over() {
     let mut leases = leader();
     granted(&mut leases, s(1), 1, 1, 10);

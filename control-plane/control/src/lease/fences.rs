@@ -1,4 +1,5 @@
 //! A fence as a stream of updates, at the leader.
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +23,11 @@ struct Watched {
     revision: u64,
     /// The last revision up to it that has an event.
     target: u64,
-    /// Nodes that it waited for at the last look; none: every node is to be looked at.
+    /// Nodes that have yet to be looked at, the one last that it waits for; none: every node is to be looked at.
     waiting: Vec<u64>,
-    last: Option<FenceUpdate>,
+    /// What the last update said of the nodes, as a hash: of a thousand nodes it is large, and fences may be many.
+    said: Option<u64>,
+    complete: bool,
     next_update: Instant,
     /// The same moment on both clocks, so that what is printed stays the same when the wall clock is set.
     begun: (Moment, u64),
@@ -49,7 +52,8 @@ impl LeaseKeeper {
             revision,
             target: self.feed.last_event(revision),
             waiting: Vec::new(),
-            last: None,
+            said: None,
+            complete: false,
             next_update: Instant::now(),
             begun: (moment(), self.clock.now().0),
             keeper: Arc::clone(self),
@@ -67,22 +71,19 @@ impl LeaseKeeper {
 
 impl Watched {
     async fn next(&mut self) -> Option<Result<FenceUpdate, Status>> {
-        if self.last.as_ref().is_some_and(|last| last.complete) {
+        if self.complete {
             return None;
         }
         loop {
             self.changed.mark_unchanged();
             let wake = match self.look() {
-                Ok(Look::Update(update)) => {
-                    self.next_update = Instant::now() + UPDATE_INTERVAL;
-                    self.last = Some(update.clone());
-                    return Some(Ok(update));
-                }
+                Ok(Look::Update(update)) => return Some(Ok(update)),
                 Ok(Look::Sleep(wake)) => wake,
                 Err(status) => return Some(Err(status)),
             };
             tokio::select! {
-                _ = self.changed.changed() => {}
+                // Acks come in crowds: those that are ready by now are taken before the next look.
+                _ = self.changed.changed() => tokio::task::yield_now().await,
                 () = sleep_until(wake) => {}
             }
         }
@@ -92,35 +93,39 @@ impl Watched {
     fn look(&mut self) -> Result<Look, Status> {
         let now = moment();
         let (nodes, target) = (&mut self.waiting, self.target);
-        let (waiting, lines) = self.keeper.leases(|leases| {
+        let (until, lines) = self.keeper.leases(|leases| {
             if leases.term() != Some(self.term) {
                 return Err(moved());
             }
-            let mut waiting = leases.waiting_among(now, target, nodes);
-            if waiting.nodes == 0 {
+            let until = leases.waits_for_one(now, target, nodes).or_else(|| {
                 // It is complete only when every node says so at once: a new process of one may be waited for again.
                 nodes.extend(leases.known());
-                waiting = leases.waiting_among(now, target, nodes);
-            }
-            let due = waiting.nodes == 0 || self.next_update <= Instant::now();
-            Ok((waiting, due.then(|| leases.fence(now, target, self.revision))))
+                leases.waits_for_one(now, target, nodes)
+            });
+            let due = until.is_none() || self.next_update <= Instant::now();
+            Ok((until, due.then(|| leases.fence(now, target, self.revision))))
         })??;
-        if let Some(lines) = lines {
-            let update = self.update(&lines, waiting.nodes == 0);
-            if self.last.as_ref().is_none_or(|last| update.complete || last.nodes != update.nodes) {
-                return Ok(Look::Update(update));
-            }
-        }
-        // A millisecond beyond, so that the moment itself has passed.
-        let expiry = waiting.next.map_or(UPDATE_INTERVAL, |next| next.saturating_sub(now));
-        let expiry = Instant::now() + expiry + Duration::from_millis(1);
-        let held_back = self.next_update > Instant::now();
-        Ok(Look::Sleep(if held_back { expiry.min(self.next_update) } else { expiry }))
+        let Some(lines) = lines else {
+            return Ok(Look::Sleep(self.next_update.min(passed(until, now))));
+        };
+        // All nodes are looked at this often, whatever comes of it.
+        self.next_update = Instant::now() + UPDATE_INTERVAL;
+        let next = lines.iter().filter_map(|line| match line.standing {
+            Standing::Waiting { until } => Some(until),
+            _ => None,
+        });
+        let next = next.min();
+        let update = self.update(lines, until.is_none());
+        let mut said = DefaultHasher::new();
+        update.nodes.hash(&mut said);
+        let news = self.said.replace(said.finish()) != Some(said.finish());
+        self.complete = update.complete;
+        Ok(if news || update.complete { Look::Update(update) } else { Look::Sleep(passed(next, now)) })
     }
 
-    fn update(&self, lines: &[NodeStanding], complete: bool) -> FenceUpdate {
+    fn update(&self, lines: Vec<NodeStanding>, complete: bool) -> FenceUpdate {
         let applied = self.keeper.feed.applied_at(self.revision);
-        let nodes = lines.iter().map(|line| fence_node(line, applied, self.begun)).collect();
+        let nodes = lines.into_iter().map(|line| fence_node(line, applied, self.begun)).collect();
         FenceUpdate { revision: self.revision, nodes, complete }
     }
 }
@@ -130,7 +135,13 @@ enum Look {
     Sleep(Instant),
 }
 
-fn fence_node(line: &NodeStanding, applied: Option<Moment>, begun: (Moment, u64)) -> FenceNode {
+/// When `moment` has passed: a millisecond beyond. Where there is none, at the next update.
+fn passed(moment: Option<Moment>, now: Moment) -> Instant {
+    let left = moment.map_or(UPDATE_INTERVAL, |moment| moment.saturating_sub(now));
+    Instant::now() + left + Duration::from_millis(1)
+}
+
+fn fence_node(line: NodeStanding, applied: Option<Moment>, begun: (Moment, u64)) -> FenceNode {
     let (state, until) = match line.standing {
         Standing::Waiting { until } => (FenceState::Waiting, Some(until)),
         Standing::Confirmed => (FenceState::Confirmed, None),
@@ -140,7 +151,7 @@ fn fence_node(line: &NodeStanding, applied: Option<Moment>, begun: (Moment, u64)
     let confirmed = line.received.zip(applied).filter(|_| state == FenceState::Confirmed);
     FenceNode {
         node: line.node,
-        name: line.name.clone(),
+        name: line.name,
         state: state.into(),
         sessions_cut: line.cut.map_or(0, |cut| cut.sessions),
         gate_micros: line.cut.map_or(0, |cut| micros(cut.gate)),

@@ -49,6 +49,15 @@ struct Account {
     outlets: HashMap<u64, Arc<dyn Outlet>>,
 }
 
+/// What came of messages about brokers.
+#[derive(Default)]
+struct Heard {
+    /// A fence may have come further.
+    news: bool,
+    /// A renewal waits for a proof.
+    renewals: bool,
+}
+
 /// Keeps the leases of all brokers while this replica leads, and answers fences.
 pub(crate) struct LeaseKeeper {
     account: Mutex<Account>,
@@ -181,17 +190,38 @@ impl LeaseKeeper {
         self.wake();
     }
 
-    /// A message about a broker from the replica that serves it, where grants for it go.
-    pub(crate) fn receive(&self, message: v1::PeerMessage, outlet: &Arc<dyn Outlet>) -> Result<(), Status> {
-        match message.message {
-            Some(Message::Renewal(renewal)) => self.renew(&renewal, outlet),
-            Some(Message::Acknowledgement(ack)) => self.acknowledge(ack),
-            // Of a later version, perhaps.
-            None => Ok(()),
+    /// Messages about brokers from the replica that serves them, where grants for them go. Those before an error are
+    /// taken.
+    pub(crate) fn receive(
+        &self,
+        messages: impl IntoIterator<Item = Result<v1::PeerMessage, Status>>,
+        outlet: &Arc<dyn Outlet>,
+    ) -> Result<(), Status> {
+        let mut heard = Heard::default();
+        let taken = self.with(|account| {
+            messages.into_iter().try_for_each(|message| match message?.message {
+                Some(Message::Renewal(renewal)) => self.renew(account, &renewal, outlet, &mut heard),
+                Some(Message::Acknowledgement(ack)) => acknowledge(account, ack, &mut heard),
+                // Of a later version, perhaps.
+                None => Ok(()),
+            })
+        });
+        if heard.news {
+            self.wake();
         }
+        if heard.renewals {
+            self.renewals.notify_one();
+        }
+        taken?
     }
 
-    fn renew(&self, renewal: &peer_message::Renewal, outlet: &Arc<dyn Outlet>) -> Result<(), Status> {
+    fn renew(
+        &self,
+        account: &mut Account,
+        renewal: &peer_message::Renewal,
+        outlet: &Arc<dyn Outlet>,
+        heard: &mut Heard,
+    ) -> Result<(), Status> {
         let incarnation = incarnation(&renewal.incarnation)?;
         let ack = Acknowledgement {
             node: renewal.node,
@@ -202,46 +232,18 @@ impl LeaseKeeper {
             farewell: false,
         };
         let wanted = Renewal { node: renewal.node, incarnation, sequence: renewal.sequence };
-        let (news, taken) = self.with(|account| {
-            let taken = account.leases.renew(moment(), wanted);
-            if taken.is_ok() {
-                account.outlets.insert(renewal.node, Arc::clone(outlet));
-            }
-            (account.leases.acknowledge(moment(), ack), taken)
-        })?;
-        if news {
-            self.wake();
-        }
+        let taken = account.leases.renew(moment(), wanted);
+        heard.news |= account.leases.acknowledge(moment(), ack);
         match taken {
-            Ok(()) => self.renewals.notify_one(),
+            Ok(()) => {
+                account.outlets.insert(renewal.node, Arc::clone(outlet));
+                heard.renewals = true;
+            }
             Err(Refused::NotLeading) => return Err(not_leading()),
             Err(refused) => {
                 debug!(%refused, "a renewal is refused");
                 self.counts.limit(Limit::Renewals, usize::from(matches!(refused, Refused::TooMany(_))));
             }
-        }
-        Ok(())
-    }
-
-    fn acknowledge(&self, ack: peer_message::Acknowledgement) -> Result<(), Status> {
-        let cut = |cut: peer_message::Cut| Cut {
-            revision: cut.revision,
-            sessions: cut.sessions,
-            gate: Duration::from_micros(cut.gate_micros),
-        };
-        let ack = Acknowledgement {
-            node: ack.node,
-            incarnation: incarnation(&ack.incarnation)?,
-            revision: ack.revision,
-            sessions: None,
-            cuts: ack.cuts.into_iter().map(cut).collect(),
-            farewell: ack.farewell,
-        };
-        let news = self.with(|account| {
-            account.leases.term().map(|_| account.leases.acknowledge(moment(), ack)).ok_or_else(not_leading)
-        })??;
-        if news {
-            self.wake();
         }
         Ok(())
     }
@@ -353,6 +355,29 @@ impl LeaseKeeper {
     pub(crate) fn refresh(&self) {
         _ = self.with(|_| ());
     }
+}
+
+fn acknowledge(
+    account: &mut Account,
+    ack: peer_message::Acknowledgement,
+    heard: &mut Heard,
+) -> Result<(), Status> {
+    account.leases.term().ok_or_else(not_leading)?;
+    let cut = |cut: peer_message::Cut| Cut {
+        revision: cut.revision,
+        sessions: cut.sessions,
+        gate: Duration::from_micros(cut.gate_micros),
+    };
+    let ack = Acknowledgement {
+        node: ack.node,
+        incarnation: incarnation(&ack.incarnation)?,
+        revision: ack.revision,
+        sessions: None,
+        cuts: ack.cuts.into_iter().map(cut).collect(),
+        farewell: ack.farewell,
+    };
+    heard.news |= account.leases.acknowledge(moment(), ack);
+    Ok(())
 }
 
 fn incarnation(bytes: &[u8]) -> Result<IncarnationId, Status> {

@@ -59,7 +59,7 @@ impl Liaison {
     /// To the leader, at once.
     pub(crate) fn send(&self, message: PeerMessage) {
         match &*self.mode.read() {
-            Mode::Local => self.tell_keeper(message),
+            Mode::Local => self.tell_keeper([message]),
             Mode::Remote(outbox) => {
                 if !outbox.push(message) {
                     self.counts.limit(Limit::Outbox, 1);
@@ -68,8 +68,8 @@ impl Liaison {
         }
     }
 
-    fn tell_keeper(&self, message: PeerMessage) {
-        if let Err(status) = self.keeper.receive(message, &self.outlet) {
+    fn tell_keeper(&self, messages: impl IntoIterator<Item = PeerMessage>) {
+        if let Err(status) = self.keeper.receive(messages.into_iter().map(Ok), &self.outlet) {
             // The next leader is told again.
             debug!(reason = status.message(), "a broker's message found no leader");
         }
@@ -136,9 +136,7 @@ impl Liaison {
         self.keeper.elected(term);
         *self.mode.write() = Mode::Local;
         // What was said before the mode changed is in the watchers; what is said after goes to the keeper.
-        for message in self.standing() {
-            self.tell_keeper(message);
-        }
+        self.tell_keeper(self.standing());
     }
 
     async fn liaise(&self, address: &str, peers: &Peers, outbox: Arc<Outbox>) -> Result<(), Status> {

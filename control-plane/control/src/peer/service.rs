@@ -2,18 +2,20 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::stream::{Stream, unfold};
+use futures_util::stream::{Stream, StreamExt, unfold};
 use revoq_proto::v1;
 use revoq_proto::v1::control_message::Action;
 use revoq_proto::v1::peer_server::Peer;
 use tokio::sync::watch;
-use tokio_stream::StreamExt;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::grants::Grants;
 use crate::lease::{LeaseKeeper, Outlet};
 use crate::plane::Plane;
+
+/// Messages of another replica that are taken at once: its brokers acknowledge an event at nearly the same time.
+const HEARD_AT_ONCE: usize = 256;
 
 type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -88,18 +90,18 @@ impl Peer for PeerService {
 /// Takes what another replica says about its brokers, until either side ends it.
 async fn hear(
     keeper: Arc<LeaseKeeper>,
-    mut messages: Streaming<v1::PeerMessage>,
+    messages: Streaming<v1::PeerMessage>,
     outlet: Arc<dyn Outlet>,
     ended: CancellationToken,
 ) {
+    let mut messages = messages.ready_chunks(HEARD_AT_ONCE);
     loop {
-        let message = tokio::select! {
-            message = messages.next() => message,
+        let ready = tokio::select! {
+            ready = messages.next() => ready,
             () = ended.cancelled() => return,
         };
-        let heard = match message {
-            Some(Ok(message)) => keeper.receive(message, &outlet),
-            Some(Err(status)) => Err(status),
+        let heard = match ready {
+            Some(ready) => keeper.receive(ready, &outlet),
             None => Err(Status::cancelled("the replica ended it")),
         };
         if let Err(status) = heard {

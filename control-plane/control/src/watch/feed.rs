@@ -74,6 +74,20 @@ struct Ring {
     applied: u64,
 }
 
+/// So near to the end an event is found by looking back from there: those who watch have all but the last.
+const NEAR: usize = 8;
+
+impl Ring {
+    /// The place of the first event after `revision`.
+    fn after(&self, revision: u64) -> usize {
+        let later = self.events.iter().rev().take(NEAR).take_while(|event| event.revision > revision).count();
+        match later {
+            NEAR => self.events.partition_point(|event| event.revision <= revision),
+            _ => self.events.len() - later,
+        }
+    }
+}
+
 /// Recent events. Readers keep their own cursors: nothing is stored for them.
 #[derive(Debug)]
 pub(crate) struct Feed {
@@ -135,7 +149,7 @@ impl Feed {
         if cursor < ring.floor {
             return Read::Behind { floor: ring.floor };
         }
-        let from = ring.events.partition_point(|event| event.revision <= cursor);
+        let from = ring.after(cursor);
         let mut bytes = 0;
         let fits = |event: &&Arc<FeedEvent>| {
             let first = bytes == 0;
@@ -158,7 +172,7 @@ impl Feed {
     /// has everything up to `revision`.
     pub(crate) fn last_event(&self, revision: u64) -> u64 {
         let ring = self.ring.read();
-        let next = ring.events.partition_point(|event| event.revision <= revision);
+        let next = ring.after(revision);
         let last = next.checked_sub(1).map_or(ring.floor, |last| ring.events[last].revision);
         last.min(revision)
     }

@@ -7,7 +7,7 @@ use revoq_lease::IncarnationId;
 use revoq_proto::v1::BrokerMessage;
 use revoq_proto::v1::broker_message::{Hello, Message};
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -89,6 +89,8 @@ async fn converse(
     mut messages: impl Stream<Item = Result<BrokerMessage, Status>> + Unpin,
 ) -> Status {
     let mut heard = Instant::now();
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             message = messages.next() => match message {
@@ -101,7 +103,7 @@ async fn converse(
                 Some(Err(status)) => return status,
                 None => return Status::cancelled("the broker ended its stream"),
             },
-            () = sleep(LOOK) => {
+            _ = looks.tick() => {
                 if heard.elapsed() > links.liaison.lease() + SILENCE {
                     links.counts.cut_off(CutOff::Silent);
                     return Status::deadline_exceeded("nothing was heard from the broker for a lease");

@@ -1,4 +1,5 @@
 //! What a broker is sent on its watch stream.
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use revoq_proto::v1::ControlMessage;
 use revoq_proto::v1::control_message::{Events, Grant, Message, Progress};
 use revoq_proto::v1::leader_message;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::DropGuard;
 use tonic::Status;
 
@@ -74,7 +75,10 @@ struct Outbound {
     cursor: u64,
     /// The broker knows that it has everything up to here.
     told: u64,
-    progress_due: Instant,
+    /// When the broker is to be told how far `cursor` is beyond `told`, where it is.
+    progress_due: Option<Instant>,
+    /// Wakes at `progress_due`, or when a node that was removed has had its time.
+    timer: Pin<Box<Sleep>>,
     wants_snapshot: Option<Resync>,
     /// A grant whose progress frame is out.
     granted: Option<leader_message::Grant>,
@@ -92,7 +96,8 @@ impl Outbound {
             watcher: opening.watcher,
             cursor: revision,
             told: revision,
-            progress_due: Instant::now() + PROGRESS,
+            progress_due: None,
+            timer: Box::pin(sleep_until(Instant::now())),
             wants_snapshot: match revision {
                 0 => Some(Resync::New),
                 _ => (!known).then_some(Resync::Foreign),
@@ -131,15 +136,20 @@ impl Outbound {
 
     /// Sleeps until there may be something to send.
     async fn wait(&mut self) {
-        let due = match self.removed {
-            Some((_, end)) => end.min(self.progress_due),
-            None => self.progress_due,
-        };
+        let behind = self.told < self.cursor;
+        self.progress_due = behind.then(|| self.progress_due.unwrap_or_else(|| Instant::now() + PROGRESS));
+        // Of a node that was removed, its ack is looked for as well, which wakes nobody.
+        let removed = self.removed.map(|(_, end)| end.min(Instant::now() + PROGRESS));
+        let due = self.progress_due.into_iter().chain(removed).min();
+        // It stays set where it is right: setting it costs more than what else there is to wait for.
+        if let Some(due) = due.filter(|due| *due != self.timer.deadline()) {
+            self.timer.as_mut().reset(due);
+        }
         tokio::select! {
             _ = self.applied.changed() => {}
             () = self.watcher.wake.notified() => {}
             () = self.watcher.closed.cancelled() => {}
-            () = sleep_until(due) => {}
+            () = self.timer.as_mut(), if due.is_some() => {}
         }
     }
 
@@ -237,16 +247,12 @@ impl Outbound {
         Message::Events(Events { events: events.iter().filter_map(|event| event.wire.clone()).collect() })
     }
 
-    fn progress_is_due(&mut self) -> bool {
-        if Instant::now() < self.progress_due {
-            return false;
-        }
-        self.progress_due = Instant::now() + PROGRESS;
-        self.told < self.cursor
+    fn progress_is_due(&self) -> bool {
+        self.told < self.cursor && self.progress_due.is_some_and(|due| due <= Instant::now())
     }
 
     fn progress(&mut self) -> Message {
-        self.told = self.cursor;
+        (self.told, self.progress_due) = (self.cursor, None);
         Message::Progress(Progress { revision: self.cursor })
     }
 
