@@ -115,7 +115,7 @@ fn verdict(book: &Book) -> Result<()> {
     let wrong = judge(book);
     let shown = wrong.iter().take(WRONG_SHOWN).cloned().collect::<Vec<_>>().join("\n");
     ensure!(wrong.is_empty(), "{} are wrong:\n{shown}", wrong.len());
-    // Without all of this nothing was tried.
-    ensure!(came > sent && again > 0 && connections > CLIENTS * 4, "too little happened");
+    // Without all of this nothing was tried. How many subscribe to what is drawn.
+    ensure!(came > sent / 2 && again > 0 && connections > CLIENTS * 4, "too little happened");
     Ok(())
 }
