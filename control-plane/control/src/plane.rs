@@ -120,6 +120,7 @@ impl Plane {
         let keeper = Arc::clone(&self.leases);
         self.tasks.spawn(Arc::clone(&keeper).run(self.stop.clone()));
         self.tasks.spawn(liaison.run(self.group.leadership(), Arc::clone(&self.peers), self.stop.clone()));
+        self.tasks.spawn(watch::patience(Arc::clone(&self.links), self.stop.clone()));
         self.tasks.spawn(Arc::clone(self).send_away());
         let plane = Arc::clone(self);
         self.tasks.spawn(duties(keeper, marks, self.stop.clone(), move |due| Arc::clone(&plane).act(due)));

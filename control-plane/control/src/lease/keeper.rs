@@ -23,9 +23,12 @@ use crate::error::Error;
 use crate::machine::Marks;
 use crate::watch::Feed;
 
-/// Between the beginnings of two proofs. A thousand brokers renew every two milliseconds, and each proof asks a quorum:
-/// those that come meanwhile share the next one.
-const PROOF_INTERVAL: Duration = Duration::from_millis(20);
+/// Proofs in a lease. A thousand brokers renew every two milliseconds, and each proof asks a quorum: those that come
+/// meanwhile share the next one.
+const PROOFS: u32 = 50;
+
+/// Between the beginnings of two proofs at most: a new broker waits for one.
+const PROOF_INTERVAL_MAX: Duration = Duration::from_millis(100);
 
 /// Between two attempts of a new leader to prove itself.
 const SETTLE_RETRY: Duration = Duration::from_millis(50);
@@ -118,7 +121,7 @@ impl LeaseKeeper {
             }
             // One proof serves every renewal that waits; those that come meanwhile share the next one.
             while let Some(batch) = self.begin_proof() {
-                let next = Instant::now() + PROOF_INTERVAL;
+                let next = Instant::now() + (self.lease() / PROOFS).min(PROOF_INTERVAL_MAX);
                 self.serve(&batch).await;
                 sleep_until(next).await;
             }

@@ -1,13 +1,13 @@
 //! What a broker says on its watch stream.
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use revoq_credentials::NodeId;
 use revoq_lease::IncarnationId;
 use revoq_proto::v1::BrokerMessage;
 use revoq_proto::v1::broker_message::{Hello, Message};
 use tokio::sync::oneshot;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -16,22 +16,10 @@ use tracing::debug;
 use super::links::Links;
 use super::outbound::Opening;
 use super::watcher::{ACK_CUTS_MAX, Watcher};
-use crate::counts::{CutOff, Limit};
+use crate::counts::Limit;
 
 /// A stream must begin within this time.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A broker renews thrice in a lease; one that was silent for a lease and this time beyond is taken for gone.
-const SILENCE: Duration = Duration::from_secs(10);
-
-/// A broker that takes no message for so long while there are some is cut off, to come back and resync.
-const STALL: Duration = Duration::from_secs(30);
-
-/// One that is being sent a snapshot has this long: its permit is one that others wait for.
-const STALL_SNAPSHOT: Duration = Duration::from_secs(5);
-
-/// How often silence and stalls are looked at.
-const LOOK: Duration = Duration::from_secs(2);
 
 /// Reads what a broker sends until its stream ends, one way or the other.
 ///
@@ -88,34 +76,13 @@ async fn converse(
     watcher: &Watcher,
     mut messages: impl Stream<Item = Result<BrokerMessage, Status>> + Unpin,
 ) -> Status {
-    let mut heard = Instant::now();
-    let mut looks = interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            message = messages.next() => match message {
-                Some(Ok(message)) => {
-                    heard = Instant::now();
-                    if let Err(status) = hear(links, watcher, message) {
-                        return status;
-                    }
-                }
-                Some(Err(status)) => return status,
-                None => return Status::cancelled("the broker ended its stream"),
-            },
-            _ = looks.tick() => {
-                if heard.elapsed() > links.liaison.lease() + SILENCE {
-                    links.counts.cut_off(CutOff::Silent);
-                    return Status::deadline_exceeded("nothing was heard from the broker for a lease");
-                }
-                let patience = if watcher.sending().is_some() { STALL_SNAPSHOT } else { STALL };
-                if watcher.stalled() > patience {
-                    links.counts.cut_off(CutOff::Stalled);
-                    return Status::aborted("the broker does not read its stream");
-                }
-            }
+    while let Some(message) = messages.next().await {
+        watcher.heard();
+        if let Err(status) = message.and_then(|message| hear(links, watcher, message)) {
+            return status;
         }
     }
+    Status::cancelled("the broker ended its stream")
 }
 
 fn hear(links: &Links, watcher: &Watcher, message: BrokerMessage) -> Result<(), Status> {

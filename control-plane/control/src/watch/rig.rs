@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::source::ChangeRows;
-use super::{Feed, FeedEvent, Links, Rows, Snapshot, Stored, Watchers, inbound, outbound};
+use super::{Feed, FeedEvent, Links, Rows, Snapshot, Stored, Watchers, inbound, outbound, patience};
 use crate::clock::Clock;
 use crate::counts::Counts;
 use crate::error::Error;
@@ -162,7 +162,7 @@ impl Rig {
         let keeper = Arc::new(keeper);
         let watchers = Arc::new(Watchers::new(counts.clone()));
         let liaison = Arc::new(Liaison::new(Arc::clone(&keeper), Arc::clone(&watchers), counts.clone()));
-        let links = Links {
+        let links = Arc::new(Links {
             feed,
             stored: ground.clone(),
             watchers,
@@ -171,12 +171,13 @@ impl Rig {
             clock,
             snapshots: Links::snapshots(),
             counts,
-        };
+        });
         let (leadership, following) = watch::channel(Rig::leads(1));
         let stop = CancellationToken::new();
         tokio::spawn(Arc::clone(&keeper).run(stop.clone()));
         tokio::spawn(liaison.run(following, Arc::new(Peers::new(Arc::new(NoDial))), stop.clone()));
-        Rig { ground, keeper, links: Arc::new(links), leadership, stop }
+        tokio::spawn(patience(Arc::clone(&links), stop.clone()));
+        Rig { ground, keeper, links, leadership, stop }
     }
 
     fn leads(term: u64) -> Leadership {

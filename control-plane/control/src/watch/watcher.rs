@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use revoq_credentials::NodeId;
-use revoq_lease::IncarnationId;
+use revoq_lease::{IncarnationId, Moment};
 use revoq_proto::v1;
 use revoq_proto::v1::broker_message::{Ack, Renew, SessionsReply};
 use revoq_proto::v1::control_message::SessionsQuery;
@@ -61,6 +61,8 @@ pub(crate) struct Watcher {
     pub(crate) wake: Notify,
     pub(crate) closed: CancellationToken,
     reason: OnceLock<Status>,
+    /// When the broker was last heard, in ms since boot.
+    heard: AtomicU64,
     /// When the transport took the last message, in ms since boot, until it asks for the next; else 0.
     taken: AtomicU64,
     /// The snapshot that is being sent. It is here because the stream itself is asked for nothing while the broker does
@@ -89,6 +91,7 @@ impl Watcher {
             wake: Notify::new(),
             closed: CancellationToken::new(),
             reason: OnceLock::new(),
+            heard: AtomicU64::new(millis(moment())),
             taken: AtomicU64::new(0),
             sending: Mutex::default(),
         }
@@ -101,16 +104,25 @@ impl Watcher {
 
     /// The transport took a message.
     pub(crate) fn taken(&self) {
-        let now = u64::try_from(moment().as_millis()).unwrap_or(u64::MAX);
-        self.taken.store(now, Ordering::Relaxed);
+        self.taken.store(millis(moment()), Ordering::Relaxed);
     }
 
     /// For how long the transport has not asked for another message: the broker does not read.
-    pub(crate) fn stalled(&self) -> Duration {
+    pub(super) fn stalled(&self, now: Moment) -> Duration {
         match self.taken.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
-            taken => moment().saturating_sub(Duration::from_millis(taken)),
+            taken => now.saturating_sub(Duration::from_millis(taken)),
         }
+    }
+
+    /// The broker said something.
+    pub(super) fn heard(&self) {
+        self.heard.store(millis(moment()), Ordering::Relaxed);
+    }
+
+    /// For how long it has said nothing.
+    pub(super) fn silent(&self, now: Moment) -> Duration {
+        now.saturating_sub(Duration::from_millis(self.heard.load(Ordering::Relaxed)))
     }
 
     pub(crate) fn send_snapshot(&self, sending: Sending) {
@@ -247,6 +259,10 @@ impl Watcher {
     fn incarnation_bytes(&self) -> bytes::Bytes {
         bytes::Bytes::copy_from_slice(&self.incarnation.0)
     }
+}
+
+fn millis(moment: Moment) -> u64 {
+    u64::try_from(moment.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn message(message: peer_message::Message) -> v1::PeerMessage {
