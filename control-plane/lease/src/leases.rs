@@ -181,6 +181,9 @@ impl Leases {
     /// Nodes without a row that cannot be serving any more. Where no grace bounds them, their removal was the
     /// administrator's word that they are gone.
     fn forget_removed(&mut self, now: Moment) {
+        if self.removed.is_empty() {
+            return;
+        }
         let longest = match self.terms.grace(now, 0) {
             StaleGrace::Bounded(grace) => with_margin(self.terms.lease_max(now) + grace),
             StaleGrace::Never => with_margin(self.terms.lease_max(now)),
