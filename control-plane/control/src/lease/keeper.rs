@@ -320,7 +320,7 @@ impl LeaseKeeper {
         }
         let patience = Duration::from_secs(5);
         self.ground.wait_applied(commit, patience).await.map_err(crate::status::status)?;
-        // What is published was marked before: where this is so, catching up reads every change of rows up to the commit. To
+        // What is published was marked before: where this is so, catching up reads all changes of rows up to the commit. To
         // read a thousand rows for each fence would hold its events up.
         let published = self.feed.revision() >= commit;
         let covered = self.with(|account| {
