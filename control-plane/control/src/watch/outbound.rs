@@ -112,8 +112,8 @@ impl Outbound {
     async fn next(&mut self) -> Result<ControlMessage, Status> {
         self.watcher.asked();
         loop {
-            if self.watcher.closed.is_cancelled() {
-                return Err(self.reason());
+            if let Some(reason) = self.watcher.reason() {
+                return Err(reason);
             }
             if let Some(why) = self.wants_snapshot {
                 self.begin_snapshot(why).await?;
@@ -130,10 +130,6 @@ impl Outbound {
         }
     }
 
-    fn reason(&self) -> Status {
-        self.watcher.reason().unwrap_or_else(|| Status::unavailable("the stream was closed"))
-    }
-
     /// Sleeps until there may be something to send.
     async fn wait(&mut self) {
         let behind = self.told < self.cursor;
@@ -148,7 +144,6 @@ impl Outbound {
         tokio::select! {
             _ = self.applied.changed() => {}
             () = self.watcher.wake.notified() => {}
-            () = self.watcher.closed.cancelled() => {}
             () = self.timer.as_mut(), if due.is_some() => {}
         }
     }
@@ -158,7 +153,8 @@ impl Outbound {
         self.links.counts.limit(Limit::Snapshots, usize::from(waits));
         let permit = tokio::select! {
             permit = Arc::clone(&self.links.snapshots).acquire_owned() => permit,
-            () = self.watcher.closed.cancelled() => return Err(self.reason()),
+            // The reason is found where it is looked for next.
+            () = self.watcher.closed.cancelled() => return Ok(()),
         };
         let permit = permit.map_err(|_| Status::unavailable("this replica is shutting down"))?;
         let snapshot = self.links.stored.snapshot().map_err(status)?;
@@ -174,8 +170,8 @@ impl Outbound {
             return Ok(Some(message));
         }
         // Closing takes a snapshot away: nothing that builds on it may follow.
-        if self.watcher.closed.is_cancelled() {
-            return Err(self.reason());
+        if let Some(reason) = self.watcher.reason() {
+            return Err(reason);
         }
         if let Some(message) = self.next_grant() {
             return Ok(Some(message));

@@ -57,7 +57,7 @@ pub(crate) struct Watcher {
     /// Which process of it.
     pub(crate) incarnation: IncarnationId,
     state: Mutex<State>,
-    /// Wakes the stream's outbound side.
+    /// Wakes the stream's outbound side, also when it is closed.
     pub(crate) wake: Notify,
     pub(crate) closed: CancellationToken,
     reason: OnceLock<Status>,
@@ -127,7 +127,7 @@ impl Watcher {
 
     pub(crate) fn send_snapshot(&self, sending: Sending) {
         *self.sending.lock() = Some(sending);
-        if self.closed.is_cancelled() {
+        if self.reason.get().is_some() {
             *self.sending.lock() = None;
         }
     }
@@ -142,8 +142,10 @@ impl Watcher {
         _ = self.reason.set(reason);
         self.closed.cancel();
         *self.sending.lock() = None;
+        self.wake.notify_one();
     }
 
+    /// Why it is closed; nothing while it is not.
     pub(crate) fn reason(&self) -> Option<Status> {
         self.reason.get().cloned()
     }
