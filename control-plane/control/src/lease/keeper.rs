@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use revoq_credentials::Settings;
-use revoq_lease::{Acknowledgement, Batch, Cut, IncarnationId, Leases, NodeLease, Refused, Renewal, Terms};
+use revoq_lease::{Acknowledgement, Batch, Cut, IncarnationId, Leases, Refused, Renewal, Terms};
+use revoq_proto::v1;
 use revoq_proto::v1::leader_message::Grant;
 use revoq_proto::v1::peer_message::{self, Message};
-use revoq_proto::v1::{self, BrokerLease};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use tonic::Status;
 use tracing::{debug, warn};
 
 use super::ground::Ground;
-use super::{moment, wall_at};
+use super::moment;
 use crate::clock::Clock;
 use crate::counts::{Counts, Limit};
 use crate::error::Error;
@@ -342,22 +342,6 @@ impl LeaseKeeper {
     /// How often ticket keys are to be replaced.
     pub(super) fn ticket_rotation(&self) -> Duration {
         self.account.lock().settings.ticket_rotation
-    }
-
-    /// The brokers as the leader sees them. Fails where this replica does not lead.
-    pub(crate) fn status(&self) -> Result<Vec<BrokerLease>, Status> {
-        let (now, wall) = (moment(), self.clock.now().0);
-        let lines =
-            self.leases(|leases| leases.term().map(|_| leases.status(now)))?.ok_or_else(not_leading)?;
-        let lease = |line: NodeLease| BrokerLease {
-            node: line.node,
-            name: line.name,
-            status: line.state.name().to_owned(),
-            revision: line.revision,
-            sessions: line.sessions,
-            lease_until_ms: line.until.map_or(0, |until| wall_at(until, (now, wall))),
-        };
-        Ok(lines.into_iter().map(lease).collect())
     }
 
     /// Reads what the state has news of, also where nobody asks: past settings bound leases of the present.

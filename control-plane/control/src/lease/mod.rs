@@ -3,6 +3,7 @@ mod duties;
 mod fences;
 mod ground;
 mod keeper;
+mod status;
 
 use revoq_lease::Moment;
 
