@@ -22,10 +22,6 @@ mod watchers;
 
 use clap::{Parser, Subcommand};
 
-/// Cheaper than the system's for many small allocations that live and die on different threads.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Measures Revoq on this machine.
 #[derive(Parser)]
 #[command(name = "revoq-bench", version)]

@@ -7,10 +7,6 @@ use revoq_broker::{Broker, Config, Error};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Cheaper than the system's for many small allocations that live and die on different threads.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What to log.
 const LOG: &str = "REVOQ_BROKER_LOG";
 

@@ -9,10 +9,6 @@ use revoq_control::{Args, Config, Replica};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Cheaper than the system's for many small allocations that live and die on different threads.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let args = Args::parse();
     match run(&args) {
