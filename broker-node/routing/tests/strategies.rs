@@ -195,6 +195,15 @@ proptest! {
     }
 }
 
+#[test]
+fn one_that_comes_back_is_not_stuck_to() -> Result<(), TestCaseError> {
+    use Action::{Publish, Subscribe, Unsubscribe};
+    let publish = || Publish { topic: 0, publisher: 0, random: 0 };
+    let actions =
+        vec![Subscribe(1, 0), Subscribe(1, 1), publish(), Unsubscribe(1, 0), Subscribe(1, 0), publish()];
+    run(Strategy::Sticky, actions)
+}
+
 /// How often each of `members` is chosen for messages 0 to `count`.
 fn spread(strategy: Strategy, members: usize, count: u64) -> Vec<u64> {
     let mut shared = Shared::new(strategy, keys());
@@ -212,15 +221,6 @@ fn spread(strategy: Strategy, members: usize, count: u64) -> Vec<u64> {
         });
     }
     counts
-}
-
-#[test]
-fn one_that_comes_back_is_not_stuck_to() -> Result<(), TestCaseError> {
-    use Action::{Publish, Subscribe, Unsubscribe};
-    let publish = || Publish { topic: 0, publisher: 0, random: 0 };
-    let actions =
-        vec![Subscribe(1, 0), Subscribe(1, 1), publish(), Unsubscribe(1, 0), Subscribe(1, 0), publish()];
-    run(Strategy::Sticky, actions)
 }
 
 #[test]

@@ -180,7 +180,7 @@ impl Leases {
 
     /// Nodes without a row that cannot be serving any more. Where no grace bounds them, their removal was the
     /// administrator's word that they are gone.
-    fn forget_removed(&mut self, now: Moment) {
+    pub fn forget_removed(&mut self, now: Moment) {
         if self.removed.is_empty() {
             return;
         }

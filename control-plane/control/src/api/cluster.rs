@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{Api, DAY_MS, answer, changed};
 use crate::access::{Caller, caller};
 use crate::error::Error;
+use crate::lease::millis;
 
 /// How long a join token lasts where nobody says, and at most.
 const TOKEN_TTL_MS: u64 = 60 * 60 * 1_000;
@@ -79,7 +80,7 @@ impl Api {
             leader: group.leader.unwrap_or_default(),
             revision,
             nodes,
-            lease_ms: u64::try_from(settings.lease.as_millis()).unwrap_or(u64::MAX),
+            lease_ms: millis(settings.lease),
             tenants: counts.tenants,
             devices: counts.devices,
             certificates: counts.certificates,
@@ -120,7 +121,7 @@ impl Api {
         rand::fill(&mut secret).map_err(|_| Error::Randomness)?;
         let root = self.cluster_authority(&self.read().await?)?.root().to_vec();
         let token = revoq_proto::token::JoinToken { authority_der: root, secret };
-        let expires = self.now().plus(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        let expires = self.now().plus(millis(ttl));
         let row = JoinToken { hash: Fingerprint::of(&secret).0, kind, uses_left: uses, expires };
         self.change(caller, Operation::CreateJoinToken { token: row }).await?;
         Ok((token.to_string(), expires))

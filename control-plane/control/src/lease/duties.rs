@@ -7,7 +7,7 @@ use revoq_lease::Leases;
 use tokio_util::sync::CancellationToken;
 
 use super::keeper::LeaseKeeper;
-use super::moment;
+use super::{millis, moment};
 use crate::machine::Marks;
 
 /// How often the leader looks at its duties.
@@ -54,7 +54,7 @@ impl LeaseKeeper {
         let settled =
             |leases: &mut Leases| leases.settled().then(|| leases.forgettable(moment(), FORGET_AFTER));
         let gone = self.leases(settled).ok().flatten()?;
-        let rotation = u64::try_from(self.ticket_rotation().as_millis()).unwrap_or(u64::MAX);
+        let rotation = millis(self.ticket_rotation());
         let ticket_keys = self.clock.now().0 >= marks.ticket_keys().saturating_add(rotation);
         let remove = |node| Operation::RemoveNode { node: NodeId(node) };
         let forget: Vec<_> = gone.into_iter().take(FORGET_AT_ONCE).map(remove).collect();

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
 use super::keeper::{LeaseKeeper, moved};
-use super::moment;
+use super::{millis, moment};
 
 /// Updates between the first and the last come at most this often.
 const UPDATE_INTERVAL: Duration = Duration::from_millis(100);
@@ -164,10 +164,6 @@ fn fence_node(line: NodeStanding, applied: Option<Moment>, begun: (Moment, u64))
 pub(crate) fn wall_at(moment: Moment, (then, then_ms): (Moment, u64)) -> u64 {
     let (ahead, behind) = (millis(moment.saturating_sub(then)), millis(then.saturating_sub(moment)));
     then_ms.saturating_add(ahead).saturating_sub(behind)
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn micros(time: Duration) -> u64 {

@@ -16,7 +16,7 @@ use tonic::Status;
 use tracing::{debug, warn};
 
 use super::ground::Ground;
-use super::moment;
+use super::{millis, moment};
 use crate::clock::Clock;
 use crate::counts::{Counts, Limit};
 use crate::error::Error;
@@ -149,7 +149,7 @@ impl LeaseKeeper {
                         node: granted.renewal.node,
                         sequence: granted.renewal.sequence,
                         commit: granted.commit,
-                        lease_ms: u64::try_from(granted.lease.as_millis()).unwrap_or(u64::MAX),
+                        lease_ms: millis(granted.lease),
                         incarnation: granted.renewal.incarnation.0.to_vec().into(),
                     });
                 }
@@ -325,13 +325,14 @@ impl LeaseKeeper {
         let published = self.feed.revision() >= commit;
         let covered = self.with(|account| {
             account.leases.led(proof);
-            if !published || !account.leases.settled() {
-                self.read_rows(account)?;
+            match published && account.leases.settled() {
+                true => account.leases.forget_removed(moment()),
+                false => self.read_rows(account)?,
             }
-            Ok(account.leases.covers(revision))
+            Ok::<_, Error>(account.leases.covers(revision))
         })?;
         // Not if the proof is of another term than the account.
-        covered.map_err(|error: Error| crate::status::status(error))?.then_some(()).ok_or_else(moved)
+        covered.map_err(crate::status::status)?.then_some(()).ok_or_else(moved)
     }
 
     /// The length of a lease.

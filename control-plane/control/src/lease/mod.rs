@@ -5,6 +5,8 @@ mod ground;
 mod keeper;
 mod status;
 
+use std::time::Duration;
+
 use revoq_lease::Moment;
 
 pub(crate) use duties::{Due, duties};
@@ -12,6 +14,11 @@ pub(crate) use fences::wall_at;
 #[cfg(test)]
 pub(crate) use ground::Ground;
 pub(crate) use keeper::{LeaseKeeper, Outlet};
+
+/// Whole milliseconds, as the protocols have them.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// Now, on the clock that leases are counted with.
 pub(crate) fn moment() -> Moment {

@@ -64,18 +64,16 @@ mod tests {
     #[test]
     fn the_silent_and_those_who_do_not_read_are_cut_off() {
         let watcher = Watcher::new(NodeId(7), IncarnationId([1; 16]));
-        let lease = Duration::from_secs(5);
-        let after =
-            |time: u64| over(&watcher, moment() + Duration::from_secs(time), lease).map(|(why, _)| why);
-        assert_eq!(after(14), None);
-        assert_eq!(after(16), Some(CutOff::Silent));
+        let (short, long) = (Duration::from_secs(5), Duration::from_secs(60));
+        let after = |seconds, lease| {
+            over(&watcher, moment() + Duration::from_secs(seconds), lease).map(|(why, _)| why)
+        };
+        assert_eq!(after(14, short), None);
+        assert_eq!(after(16, short), Some(CutOff::Silent));
         watcher.taken();
-        let lease = Duration::from_secs(60);
-        let after =
-            |time: u64| over(&watcher, moment() + Duration::from_secs(time), lease).map(|(why, _)| why);
-        assert_eq!(after(29), None);
-        assert_eq!(after(31), Some(CutOff::Stalled));
+        assert_eq!(after(29, long), None);
+        assert_eq!(after(31, long), Some(CutOff::Stalled));
         watcher.asked();
-        assert_eq!(after(31), None, "it reads");
+        assert_eq!(after(31, long), None, "it reads");
     }
 }

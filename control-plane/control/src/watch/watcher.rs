@@ -19,7 +19,7 @@ use tonic::Status;
 
 use super::queries::{Answer, Queries};
 use super::snapshot::Snapshot;
-use crate::lease::moment;
+use crate::lease::{millis, moment};
 
 /// Grants that wait for their events; a broker has at most two renewals unanswered.
 const GRANTS_MAX: usize = 4;
@@ -261,10 +261,6 @@ impl Watcher {
     fn incarnation_bytes(&self) -> bytes::Bytes {
         bytes::Bytes::copy_from_slice(&self.incarnation.0)
     }
-}
-
-fn millis(moment: Moment) -> u64 {
-    u64::try_from(moment.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn message(message: peer_message::Message) -> v1::PeerMessage {
