@@ -34,10 +34,12 @@ pub(crate) async fn patience(links: Arc<Links>, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
         let (now, lease) = (moment(), links.liaison.lease());
+        // Until all are cut off: who has waited for one of them finds none half way.
+        let mut permits = Vec::new();
         for watcher in links.watchers.all() {
             if let Some((why, status)) = over(&watcher, now, lease) {
                 links.counts.cut_off(why);
-                watcher.close(status);
+                permits.extend(watcher.close(status));
             }
         }
     }

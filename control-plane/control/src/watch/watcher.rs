@@ -137,12 +137,14 @@ impl Watcher {
         self.sending.lock()
     }
 
-    /// Ends the stream; the first reason given is the one that the broker sees.
-    pub(crate) fn close(&self, reason: Status) {
+    /// Ends the stream; the first reason given is the one that the broker sees. What was being sent: whoever wants its
+    /// permit waits until it is dropped.
+    pub(crate) fn close(&self, reason: Status) -> Option<Sending> {
         _ = self.reason.set(reason);
         self.closed.cancel();
-        *self.sending.lock() = None;
+        let sending = self.sending.lock().take();
         self.wake.notify_one();
+        sending
     }
 
     /// Why it is closed; nothing while it is not.
