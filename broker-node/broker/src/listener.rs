@@ -193,10 +193,6 @@ impl Listener {
         let known = (!self.layers.proxy).then_some(address);
         // Without a slot the socket is dropped, which is the cheapest refusal there is.
         let Some(slot) = self.slots.take(&self.node, known) else { return };
-        // Small packets must not wait for an acknowledgement of earlier ones.
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%address, %error, "cannot set TCP_NODELAY");
-        }
         let (node, layers) = (self.node.clone(), self.layers.clone());
         self.tasks.spawn(connection::serve(node, Entrance::Socket(socket, address, layers), slot));
     }

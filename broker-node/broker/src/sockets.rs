@@ -89,6 +89,8 @@ pub(crate) fn bind(what: &'static str, address: SocketAddr, only_v6: bool) -> Re
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        // Small packets must not wait for an acknowledgement of earlier ones. What is accepted inherits it.
+        socket.set_tcp_nodelay(true)?;
         if only_v6 {
             socket.set_only_v6(true)?;
         }

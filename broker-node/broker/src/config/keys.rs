@@ -9,7 +9,7 @@ use revoq_routing::Strategy;
 
 use super::limits::LIMITS;
 use super::values::{
-    addresses, duration, list, listen, one_address, origins, parse, path, paths, truth, url_path,
+    addresses, duration, list, listen, one_address, origins, parse, path, paths, truth, url_path, within,
 };
 use super::{Config, IdentityFiles};
 
@@ -141,7 +141,16 @@ const KEYS: &[Key] = &[
         "Between two publications of $SYS figures, such as 10s, or off [default: 10s]"
     ),
     key!(shared_strategy, strategy, "Who of a shared subscription gets a message [default: round_robin]"),
+    key!(
+        worker_threads,
+        worker_threads,
+        "Threads that serve connections, 1 to 1024 [default: as many as processors]"
+    ),
 ];
+
+fn worker_threads(text: &str) -> Result<Option<usize>, String> {
+    within(text, 1, 1024).map(|threads| Some(threads as usize))
+}
 
 fn interval(text: &str) -> Result<Option<Duration>, String> {
     if matches!(text.trim(), "0" | "off") { Ok(None) } else { duration(text).map(Some) }

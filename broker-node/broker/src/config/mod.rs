@@ -63,6 +63,9 @@ pub struct Config {
     pub sys_interval: Option<Duration>,
     /// How shared subscriptions choose the member that gets a message.
     pub shared_strategy: Strategy,
+    /// Threads that serve connections, 1 to 1024. `None`: as many as processors. It is for the program
+    /// `revoq-broker`: a library runs in the runtime that it is started in.
+    pub worker_threads: Option<usize>,
     /// What peers may use.
     pub limits: Limits,
 }
@@ -178,6 +181,7 @@ impl Default for Config {
             tls_names: Vec::new(),
             sys_interval: Some(Duration::from_secs(10)),
             shared_strategy: Strategy::default(),
+            worker_threads: None,
             limits: Limits::default(),
         }
     }

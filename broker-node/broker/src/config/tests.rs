@@ -20,7 +20,8 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 fn flags_win_over_the_file() {
     let text = format!(
         "name = \"from-file\"\ncontrol_plane = [\"a:1\", \"b:2\"]\njoin_token = {:?}\ntcp_listen = \"127.0.0.1:1883\"\n\
-         handshakes_max = 9\nconnect_timeout = \"500ms\"\nshared_strategy = \"sticky\"\n",
+         handshakes_max = 9\nconnect_timeout = \"500ms\"\nshared_strategy = \"sticky\"\n\
+         worker_threads = 3\n",
         token()
     );
     let file = file(&text);
@@ -33,6 +34,7 @@ fn flags_win_over_the_file() {
     assert_eq!(config.tcp_listen, ["127.0.0.1:1883".parse().expect("an address")]);
     assert_eq!(config.http_listen, None);
     assert_eq!(config.shared_strategy, Strategy::Sticky);
+    assert_eq!(config.worker_threads, Some(3));
     assert_eq!(config.sys_interval, Some(Duration::from_secs(10)));
     assert_eq!(config.limits.handshakes_max, 9);
     assert_eq!(config.limits.connect_timeout, Duration::from_millis(500));
@@ -63,6 +65,7 @@ fn each_wrong_value_is_refused_with_its_flag() {
         ("--name", "a b"),
         ("--handshakes-max", "0"),
         ("--shared-strategy", "fair"),
+        ("--worker-threads", "0"),
         ("--sys-interval", "10"),
         ("--connect-timeout", "10"),
         ("--handshake-timeout", "0s"),

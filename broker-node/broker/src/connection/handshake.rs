@@ -19,11 +19,9 @@ use crate::node::Node;
 use crate::proxy;
 use crate::quic::Quic;
 use crate::registry::Transport;
-use crate::tls::WRITE_BUFFER_MAX;
+use crate::tls::{TlsSocket, WRITE_BUFFER_MAX};
 use crate::websocket::{self, Terms};
 
-/// The content type of a TLS record that starts a handshake, RFC 8446 section 5.1.
-const HANDSHAKE: u8 = 0x16;
 /// After a failed handshake the client is given this long to read the alert, or the HTTP answer.
 const REFUSAL_LINGER: Duration = Duration::from_secs(1);
 /// The part of that in which its bytes are thrown away.
@@ -118,27 +116,23 @@ async fn client_address(
     if slot.arrive(address) { Ok(address) } else { Err(Refused::Closed) }
 }
 
-async fn secure(node: &Node, socket: TcpStream, tls: &TlsAcceptor) -> Result<TlsStream<TcpStream>, Refused> {
+async fn secure(node: &Node, socket: TcpStream, tls: &TlsAcceptor) -> Result<TlsStream<TlsSocket>, Refused> {
     let handshakes = &node.metrics.handshakes;
-    let mut first = [0];
-    if !matches!(socket.peek(&mut first).await, Ok(1)) {
-        return Err(Refused::Closed);
-    }
-    if first[0] != HANDSHAKE {
-        handshakes.not_tls.inc();
-        // Unread bytes would turn the close into a reset.
-        let _ = socket.try_read(&mut [0; 1024]);
-        return Err(Refused::Closed);
-    }
-    match tls.accept(socket).into_fallible().await {
+    match tls.accept(TlsSocket::new(socket)).into_fallible().await {
         Ok(mut stream) => {
-            let (_, connection) = stream.get_mut();
+            let (socket, connection) = stream.get_mut();
+            socket.open();
             connection.set_buffer_limit(Some(WRITE_BUFFER_MAX));
             match connection.handshake_kind() {
                 Some(HandshakeKind::Resumed) => handshakes.resumed.inc(),
                 _ => handshakes.full.inc(),
             };
             Ok(stream)
+        }
+        Err((_, socket)) if socket.is_silent() => Err(Refused::Closed),
+        Err((_, socket)) if socket.is_foreign() => {
+            handshakes.not_tls.inc();
+            Err(Refused::Closed)
         }
         Err((error, socket)) => {
             tracing::debug!(%error, "TLS handshake failed");

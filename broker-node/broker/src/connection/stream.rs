@@ -9,14 +9,15 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::quic::{DataStreams, Quic};
+use crate::tls::TlsSocket;
 use crate::websocket::WebSocket;
 
 /// The transport of a connection.
 pub(super) enum Stream {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<TlsSocket>>),
     WebSocket(Box<WebSocket<TcpStream>>),
-    SecureWebSocket(Box<WebSocket<TlsStream<TcpStream>>>),
+    SecureWebSocket(Box<WebSocket<TlsStream<TlsSocket>>>),
     Quic(Box<Quic>),
 }
 
@@ -107,9 +108,9 @@ impl Stream {
     pub(super) fn reset_on_drop(&self) {
         let socket = match self {
             Stream::Plain(socket) => socket,
-            Stream::Tls(stream) => stream.get_ref().0,
+            Stream::Tls(stream) => stream.get_ref().0.tcp(),
             Stream::WebSocket(stream) => stream.get_ref(),
-            Stream::SecureWebSocket(stream) => stream.get_ref().get_ref().0,
+            Stream::SecureWebSocket(stream) => stream.get_ref().get_ref().0.tcp(),
             Stream::Quic(stream) => return stream.close(),
         };
         if let Err(error) = socket.set_zero_linger() {
@@ -135,7 +136,7 @@ mod tests {
     #[expect(dead_code, reason = "its size is looked at")]
     enum WithoutTheOthers {
         Plain(TcpStream),
-        Tls(Box<TlsStream<TcpStream>>),
+        Tls(Box<TlsStream<TlsSocket>>),
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod keeper;
 mod server_certificate;
 mod signature;
+mod socket;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tickets;
@@ -19,6 +20,7 @@ use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite};
 pub(crate) use keeper::Source;
 pub(crate) use server_certificate::ServerCertificate;
 use server_certificate::{from_files, from_issued, new_request};
+pub(crate) use socket::TlsSocket;
 pub(crate) use tickets::Tickets;
 pub(crate) use trust::{Identity, Trust};
 pub(crate) use verifier::Verifier;
