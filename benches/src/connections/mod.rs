@@ -1,5 +1,7 @@
 //! `revoq-bench connections`: what a handshake costs a broker node and other servers, and what an idle connection holds.
 
+mod floor;
+
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -13,6 +15,8 @@ use crate::statistics::Median;
 
 /// Memory is read when nothing has happened for so long.
 const SETTLE: Duration = Duration::from_millis(1_500);
+/// Handshakes in memory, beside those of each server: the machine's speed changes.
+const FLOOR: usize = 500;
 
 /// How many, how often.
 #[derive(Args, Clone, Debug, Serialize)]
@@ -20,6 +24,9 @@ pub(crate) struct Arguments {
     /// Servers, in the order in which they take turns.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Kind::Revoq, Kind::Mosquitto, Kind::Rumqttd])]
     servers: Vec<Kind>,
+    /// Threads of the broker node that serve connections; as many as processors by default. mosquitto has one.
+    #[arg(long)]
+    worker_threads: Option<usize>,
     /// Connections that stay and say nothing. 0: this is left out.
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
@@ -43,6 +50,9 @@ struct Measured {
     full_us: Option<f64>,
     /// The same of resumed ones; absent where the server does not resume.
     resumed_us: Option<f64>,
+    /// The server's side of both in memory, by the TLS library alone.
+    floor_full_us: Option<f64>,
+    floor_resumed_us: Option<f64>,
     full_per_s: Option<f64>,
     /// KiB, resident and private, for each connection.
     idle_kib: Option<f64>,
@@ -59,7 +69,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
         "TLS 1.3 mutual, P-256, X25519, MQTT 3.1.1; {} handshakes of each kind, {} at a time; {} idle connections; {} run(s)",
         arguments.handshakes, arguments.threads, arguments.connections, arguments.runs
     );
-    let servers = Box::pin(Servers::start(&arguments.servers)).await?;
+    let servers = Box::pin(Servers::start(&arguments.servers, arguments.worker_threads)).await?;
     servers.print();
     let mut runs = Vec::new();
     for round in 0..arguments.runs {
@@ -79,6 +89,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
 
 async fn measure(arguments: &Arguments, server: &Server, round: usize) -> Result<Measured> {
     let (mut full, mut resumed, mut full_per_s) = (None, None, None);
+    let (mut floor_full, mut floor_resumed) = (None, None);
     if arguments.handshakes > 0 {
         let job = |resume| Handshakes {
             target: server.target(Transport::Tls),
@@ -95,10 +106,21 @@ async fn measure(arguments: &Arguments, server: &Server, round: usize) -> Result
         // Now and then a thread finds no ticket left.
         let most = shaken.resumed * 10 >= shaken.count * 9;
         resumed = most.then_some(shaken.server_cpu_us / shaken.count as f64);
+        floor_full = Some(floor::measure(FLOOR, false)?);
+        floor_resumed = Some(floor::measure(FLOOR, true)?);
     }
     let last = round + 1 == arguments.runs && arguments.connections > 0;
     let idle_kib = if last { Some(idle(arguments, server).await?) } else { None };
-    Ok(Measured { server: server.kind, round, full_us: full, resumed_us: resumed, full_per_s, idle_kib })
+    Ok(Measured {
+        server: server.kind,
+        round,
+        full_us: full,
+        resumed_us: resumed,
+        floor_full_us: floor_full,
+        floor_resumed_us: floor_resumed,
+        full_per_s,
+        idle_kib,
+    })
 }
 
 async fn idle(arguments: &Arguments, server: &Server) -> Result<f64> {
@@ -132,19 +154,21 @@ fn raise_descriptors(connections: usize) -> Result<()> {
 
 fn print(servers: &Servers, runs: &[Measured]) {
     println!("medians of the runs [lowest – highest]");
+    let row = |name: &str, figures: Vec<f64>| match figures[..] {
+        [] => println!("  {name:<58} not measured"),
+        _ => println!("  {name:<58} {}", Median::of(figures)),
+    };
+    println!("in memory, the server's side by the TLS library alone");
+    row("CPU of a full handshake, µs", runs.iter().filter_map(|run| run.floor_full_us).collect());
+    row("CPU of a resumed handshake, µs", runs.iter().filter_map(|run| run.floor_resumed_us).collect());
     for server in &servers.running {
         println!("{}", server.kind);
-        let row = |name: &str, figure: fn(&Measured) -> Option<f64>| {
-            let of_this = runs.iter().filter(|run| run.server == server.kind);
-            let figures: Vec<f64> = of_this.filter_map(figure).collect();
-            match figures[..] {
-                [] => println!("  {name:<58} not measured"),
-                _ => println!("  {name:<58} {}", Median::of(figures)),
-            }
+        let of_this = |figure: fn(&Measured) -> Option<f64>| {
+            runs.iter().filter(|run| run.server == server.kind).filter_map(figure).collect()
         };
-        row("CPU of a full handshake with CONNECT, µs", |run| run.full_us);
-        row("CPU of a resumed handshake with CONNECT, µs", |run| run.resumed_us);
-        row("full handshakes in a second", |run| run.full_per_s);
-        row("memory of an idle connection, KiB", |run| run.idle_kib);
+        row("CPU of a full handshake with CONNECT, µs", of_this(|run| run.full_us));
+        row("CPU of a resumed handshake with CONNECT, µs", of_this(|run| run.resumed_us));
+        row("full handshakes in a second", of_this(|run| run.full_per_s));
+        row("memory of an idle connection, KiB", of_this(|run| run.idle_kib));
     }
 }

@@ -206,7 +206,7 @@ impl AsFd for Link {
 }
 
 /// TLS 1.3 with X25519, as all servers can.
-pub(super) fn tls(credentials: &Credentials, resume: bool) -> Result<Arc<ClientConfig>> {
+pub(crate) fn tls(credentials: &Credentials, resume: bool) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(credentials.root.clone()))?;
     let chain = credentials.leaf.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();

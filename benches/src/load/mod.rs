@@ -22,6 +22,7 @@ use crate::process::{Orders, Process, answer};
 use crate::statistics::Spread;
 
 pub(crate) use counts::Counts;
+pub(crate) use link::tls;
 
 /// Where a server is reached, and how.
 #[derive(Clone, Debug, Serialize, Deserialize)]

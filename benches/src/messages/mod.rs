@@ -23,6 +23,9 @@ pub(crate) struct Arguments {
     /// Servers, in the order in which they take turns.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Kind::Revoq, Kind::Mosquitto, Kind::Rumqttd])]
     servers: Vec<Kind>,
+    /// Threads of the broker node that serve connections; as many as processors by default. mosquitto has one.
+    #[arg(long)]
+    worker_threads: Option<usize>,
     /// Who sends to whom: one to many, many to one, or each to one.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Shape::FanOut, Shape::FanIn, Shape::Pairs])]
     shapes: Vec<Shape>,
@@ -89,7 +92,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
         arguments.seconds,
         arguments.runs
     );
-    let servers = Box::pin(Servers::start(&arguments.servers)).await?;
+    let servers = Box::pin(Servers::start(&arguments.servers, arguments.worker_threads)).await?;
     servers.print();
     let mut runs = Vec::new();
     for round in 0..arguments.runs {

@@ -12,17 +12,17 @@ use crate::fleet::Leaf;
 use crate::load::Credentials;
 
 /// An authority with a server's certificate and a client's, in files and in memory.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     /// Where the files are; servers put theirs beside them.
-    pub(super) folder: PathBuf,
-    pub(super) root: PathBuf,
-    pub(super) certificate: PathBuf,
-    pub(super) key: PathBuf,
-    pub(super) credentials: Credentials,
+    pub(crate) folder: PathBuf,
+    pub(crate) root: PathBuf,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) credentials: Credentials,
 }
 
 impl Authority {
-    pub(super) fn new(folder: &Path) -> Result<Authority> {
+    pub(crate) fn new(folder: &Path) -> Result<Authority> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut parameters = named("bench authority");
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

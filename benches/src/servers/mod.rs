@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::load::{Credentials, Target};
 use crate::machine::Machine;
 use crate::usage::Usage;
-use certificates::Authority;
+pub(crate) use certificates::Authority;
 use revoq::ControlPlane;
 
 const LISTENS_WITHIN: Duration = Duration::from_secs(20);
@@ -119,8 +119,8 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Starts those that are installed. One that is and does not start is an error.
-    pub(crate) async fn start(kinds: &[Kind]) -> Result<Servers> {
+    /// Starts those that are installed, a broker node with so many threads. One that is and does not start is an error.
+    pub(crate) async fn start(kinds: &[Kind], worker_threads: Option<usize>) -> Result<Servers> {
         let folder = TempDir::new()?;
         let authority = Authority::new(folder.path())?;
         let mut servers =
@@ -128,7 +128,7 @@ impl Servers {
         for kind in kinds {
             let started = match kind {
                 Kind::Revoq => {
-                    let (server, control_plane) = Box::pin(revoq::start()).await?;
+                    let (server, control_plane) = Box::pin(revoq::start(worker_threads)).await?;
                     servers.control_plane = Some(control_plane);
                     Ok(server)
                 }

@@ -19,8 +19,8 @@ impl ControlPlane {
     }
 }
 
-/// Starts both.
-pub(super) async fn start() -> Result<(Server, ControlPlane)> {
+/// Starts both; the node with so many threads, or with as many as it takes by itself.
+pub(super) async fn start(worker_threads: Option<usize>) -> Result<(Server, ControlPlane)> {
     let program = std::env::current_exe()?.with_file_name("revoq-broker");
     ensure!(program.is_file(), "{} is not built: -p revoq-broker --bins", program.display());
     let version = first_line(&program, &["--version"]).await?.unwrap_or_default();
@@ -35,6 +35,9 @@ pub(super) async fn start() -> Result<(Server, ControlPlane)> {
         .args(["--http-listen", &http.to_string(), "--tls-names", "localhost"])
         .env("REVOQ_BROKER_JOIN_TOKEN", cluster.leading().await?.broker_token().await?)
         .env("REVOQ_BROKER_LOG", "warn");
+    if let Some(threads) = worker_threads {
+        command.args(["--worker-threads", &threads.to_string()]);
+    }
     let server = Server::start(Kind::Revoq, version, &mut command, (tcp, tls), credentials).await?;
     until_ready(http).await?;
     Ok((server, ControlPlane(cluster)))
