@@ -45,6 +45,10 @@ struct Connection {
     /// ... of which some have left: what follows must be their rest.
     is_midway: bool,
     needs_flush: bool,
+    /// A message that is to be acknowledged went to somebody, ...
+    has_posted: bool,
+    /// ... and who got it was let go first.
+    gave_way: bool,
     timer: Option<Timer>,
     /// From CONNECT on.
     attached: Option<Attached>,
@@ -123,6 +127,8 @@ impl Connection {
             unwritten: BytesMut::new(),
             is_midway: false,
             needs_flush: false,
+            has_posted: false,
+            gave_way: false,
             timer: None,
             attached: None,
             arrival: Some(arrival),

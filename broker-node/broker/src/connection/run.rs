@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -86,6 +86,9 @@ impl Connection {
             let fetched = self.take_retained(now);
             let answered = self.poll_exchange(cx, now);
             held |= !self.session.wants_bytes();
+            if read.is_ok() && self.gives_way() {
+                return wait_for_others(cx);
+            }
             let written = self.poll_write(cx);
             let fired = self.poll_timer(cx, now);
             match (read, written) {
@@ -103,6 +106,14 @@ impl Connection {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Who got a message is served before its publisher is answered: the client's part of it takes time, which passes while
+    /// the answer is written. Every other time only, so that a client that goes on publishing is answered too.
+    fn gives_way(&mut self) -> bool {
+        let has_posted = std::mem::take(&mut self.has_posted);
+        self.gave_way = !self.gave_way && has_posted && !self.session.write_buffer().is_empty();
+        self.gave_way
     }
 
     /// Is the gate shut? It is shut here when the packets' own clock says so.
@@ -230,6 +241,7 @@ impl Connection {
                 let matched = subscriptions.publish(&self.node, &message);
                 if let Some(token) = token {
                     self.session.handle_published(tick, token, matched);
+                    self.has_posted |= matched;
                 }
             }
             (
@@ -320,6 +332,15 @@ impl Connection {
             (session, expiry) => session.or(expiry),
         }
     }
+}
+
+/// The task goes on after the others that are ready, and after what has arrived by then.
+fn wait_for_others(cx: &mut Context<'_>) -> Poll<Event> {
+    match pin!(tokio::task::yield_now()).poll(cx) {
+        Poll::Pending => {}
+        Poll::Ready(()) => cx.waker().wake_by_ref(),
+    }
+    Poll::Pending
 }
 
 /// A read by way of the thread's buffer.
