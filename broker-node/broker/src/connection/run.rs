@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use revoq_session::{Counters, Delivery, Output, StreamId};
+use tokio::runtime::Handle;
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::Instant;
 
@@ -108,11 +109,15 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Who got a message is served before its publisher is answered: the client's part of it takes time, which passes while
-    /// the answer is written. Every other time only, so that a client that goes on publishing is answered too.
+    /// Where one thread serves all, who got a message comes before its publisher is answered: his client's part of it takes
+    /// time, which passes while the answer is written. Every other time only, so that a client that goes on publishing is
+    /// answered too. Of several threads another would be woken for it, which costs more than is gained.
     fn gives_way(&mut self) -> bool {
         let has_posted = std::mem::take(&mut self.has_posted);
-        self.gave_way = !self.gave_way && has_posted && !self.session.write_buffer().is_empty();
+        self.gave_way = !self.gave_way
+            && has_posted
+            && !self.session.write_buffer().is_empty()
+            && Handle::current().metrics().num_workers() == 1;
         self.gave_way
     }
 
