@@ -8,7 +8,7 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::{CertificateError, DigitallySignedStruct, Error, PeerMisbehaved};
-use webpki::RawPublicKeyEntity;
+use webpki::{EndEntityCert, RawPublicKeyEntity};
 
 /// TLS 1.3, RFC 8446 section 4.4.3.
 pub(super) fn verify_tls13(
@@ -39,7 +39,11 @@ pub(super) fn verify_tls12(
     Err(CertificateError::BadSignature.into())
 }
 
+/// WebPKI looks at less than a whole parse does, where it reads the certificate at all.
 fn public_key(leaf: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'static>, Error> {
+    if let Ok(leaf) = EndEntityCert::try_from(leaf) {
+        return Ok(leaf.subject_public_key_info());
+    }
     let parsed = x509::parse(leaf).map_err(|_| CertificateError::BadEncoding)?;
     Ok(SubjectPublicKeyInfoDer::from(parsed.spki))
 }

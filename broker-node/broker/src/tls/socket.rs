@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Content types of TLS records, RFC 8446 section 5.1: a handshake starts with the first; from ServerHello on all that it
+/// Content types of TLS records, RFC 8446 section 5.1: a handshake starts with the first; from `ServerHello` on all it
 /// has to say looks like the second.
 const HANDSHAKE: u8 = 0x16;
 const APPLICATION_DATA: u8 = 0x17;
