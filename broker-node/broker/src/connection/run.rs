@@ -109,9 +109,9 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Where one thread serves all, who got a message comes before its publisher is answered: his client's part of it takes
+    /// Where one thread serves all, who got a message comes before its publisher is answered: the client's part of it takes
     /// time, which passes while the answer is written. Every other time only, so that a client that goes on publishing is
-    /// answered too. Of several threads another would be woken for it, which costs more than is gained.
+    /// answered too. With several threads another would be woken for it, which costs more than is gained.
     fn gives_way(&mut self) -> bool {
         let has_posted = std::mem::take(&mut self.has_posted);
         self.gave_way = !self.gave_way
