@@ -28,6 +28,8 @@ use crate::link::{Link, Route};
 const WITHIN: Duration = Duration::from_secs(20);
 /// One exchange of a client that behaves takes no longer, whatever the others do.
 const EXCHANGE_WITHIN: Duration = Duration::from_secs(5);
+/// Between two of them: a test that is done in a tenth of a second sees dozens.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// What the broker serves beside MQTT over TLS.
 const BESIDE_TLS: [ListenerKind; 4] =
@@ -145,7 +147,7 @@ impl Bystander {
                 let took = begun.elapsed();
                 ensure!(took < EXCHANGE_WITHIN, "an exchange of a client that behaves took {took:?}");
                 exchanges += 1;
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                tokio::time::sleep(PAUSE).await;
             }
             Ok(exchanges)
         });
