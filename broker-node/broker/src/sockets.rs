@@ -224,4 +224,14 @@ mod tests {
         let _alone = listen(&["[::]"]).expect("it is free again");
         assert!(reaches("127.0.0.1") && reaches("[::1]"));
     }
+
+    #[tokio::test]
+    async fn what_is_accepted_sends_small_packets_at_once() {
+        let listener =
+            bind("a test", "127.0.0.1:0".parse().expect("an address"), false).expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let (client, accepted) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+        client.expect("it listens");
+        assert!(accepted.expect("it is accepted").0.nodelay().expect("it is a socket"));
+    }
 }
