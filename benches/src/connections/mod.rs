@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     /// Connections that stay and say nothing. 0: this is left out.
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
-    /// Handshakes of each kind, each with its CONNECT. 0: this is left out.
+    /// Handshakes of each kind, each with its CONNECT; the connections stay until the last is done. 0: this is left out.
     #[arg(long, default_value_t = 2_000)]
     handshakes: usize,
     /// Handshakes at a time.
@@ -46,10 +46,12 @@ pub(crate) struct Arguments {
 struct Measured {
     server: Kind,
     round: usize,
-    /// Microseconds of the server for each full handshake, with TCP, CONNECT and the end of it.
+    /// Microseconds of the server for each full handshake, from TCP to CONNACK.
     full_us: Option<f64>,
     /// The same of resumed ones; absent where the server does not resume.
     resumed_us: Option<f64>,
+    /// And for the end of a connection: DISCONNECT, `close_notify`, FIN.
+    end_us: Option<f64>,
     /// The server's side of both in memory, by the TLS library alone.
     floor_full_us: Option<f64>,
     floor_resumed_us: Option<f64>,
@@ -62,7 +64,7 @@ struct Measured {
 pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     ensure!(arguments.runs > 0, "--runs: 0 is none");
     ensure!(arguments.threads > 0, "--threads: 0 is none");
-    raise_descriptors(arguments.connections)?;
+    raise_descriptors(arguments.connections.max(arguments.handshakes))?;
     let machine = Machine::read();
     println!("{machine}");
     println!(
@@ -88,7 +90,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
 }
 
 async fn measure(arguments: &Arguments, server: &Server, round: usize) -> Result<Measured> {
-    let (mut full, mut resumed, mut full_per_s) = (None, None, None);
+    let (mut full, mut resumed, mut end, mut full_per_s) = (None, None, None, None);
     let (mut floor_full, mut floor_resumed) = (None, None);
     if arguments.handshakes > 0 {
         let job = |resume| Handshakes {
@@ -102,6 +104,7 @@ async fn measure(arguments: &Arguments, server: &Server, round: usize) -> Result
         ensure!(shaken.resumed == 0, "{} were resumed", shaken.resumed);
         full = Some(shaken.server_cpu_us / shaken.count as f64);
         full_per_s = Some(shaken.count as f64 / shaken.seconds);
+        end = Some(shaken.ends_cpu_us / shaken.count as f64);
         let shaken = Load::handshakes(job(true)).await?;
         // Now and then a thread finds no ticket left.
         let most = shaken.resumed * 10 >= shaken.count * 9;
@@ -116,6 +119,7 @@ async fn measure(arguments: &Arguments, server: &Server, round: usize) -> Result
         round,
         full_us: full,
         resumed_us: resumed,
+        end_us: end,
         floor_full_us: floor_full,
         floor_resumed_us: floor_resumed,
         full_per_s,
@@ -147,7 +151,7 @@ fn raise_descriptors(connections: usize) -> Result<()> {
     let needed = connections as u64 + 500;
     ensure!(
         maximum.is_none_or(|maximum| maximum >= needed),
-        "--connections: {connections} need {needed} file descriptors, and ulimit -Hn is {maximum:?}"
+        "--connections, --handshakes: {connections} need {needed} file descriptors, and ulimit -Hn is {maximum:?}"
     );
     Ok(())
 }
@@ -168,6 +172,7 @@ fn print(servers: &Servers, runs: &[Measured]) {
         };
         row("CPU of a full handshake with CONNECT, µs", of_this(|run| run.full_us));
         row("CPU of a resumed handshake with CONNECT, µs", of_this(|run| run.resumed_us));
+        row("CPU of the end of a connection, µs", of_this(|run| run.end_us));
         row("full handshakes in a second", of_this(|run| run.full_per_s));
         row("memory of an idle connection, KiB", of_this(|run| run.idle_kib));
     }

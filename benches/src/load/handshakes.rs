@@ -1,4 +1,4 @@
-//! Connections that are opened and closed, one after the other.
+//! Connections that are opened, one after the other, and then closed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,37 +12,53 @@ use crate::usage::cpu_us;
 
 /// Before the first that counts: code and tickets are where they should be.
 const WARM: usize = 32;
-/// A server has let go of the last connection after this.
+/// A server has done with the last connection after this.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// Opens and closes so many, in some threads.
+/// Opens so many, in some threads, and then closes them.
 pub(super) fn run(job: &Handshakes) -> Result<Shaken> {
     let credentials = job.target.tls.as_ref().context("a handshake is of TLS")?;
     let config = tls(credentials, job.resume)?;
-    each(job, &config, WARM, "warm")?;
-    std::thread::sleep(SETTLE);
-    let (begun, before) = (Instant::now(), cpu_us(job.target.process)?);
-    let resumed = each(job, &config, job.count, "counted")?;
+    close(open(job, &config, WARM, "warm")?);
+    let before = settled_cpu_us(job)?;
+    let begun = Instant::now();
+    let links = open(job, &config, job.count, "counted")?;
     let seconds = begun.elapsed().as_secs_f64();
-    std::thread::sleep(SETTLE);
-    let server_cpu_us = cpu_us(job.target.process)? - before;
-    Ok(Shaken { count: job.count, resumed, seconds, server_cpu_us })
+    let opened = settled_cpu_us(job)?;
+    let resumed = links.iter().flatten().filter(|link| link.is_resumed()).count();
+    close(links);
+    let closed = settled_cpu_us(job)?;
+    Ok(Shaken {
+        count: job.count,
+        resumed,
+        seconds,
+        server_cpu_us: opened - before,
+        ends_cpu_us: closed - opened,
+    })
 }
 
-/// How many were resumed.
-fn each(job: &Handshakes, config: &Arc<ClientConfig>, count: usize, phase: &str) -> Result<usize> {
-    let one = |n: usize| {
-        let link = Link::open(&job.target, Some(config), None, &format!("{}-{phase}-{n}", job.name))?;
-        let resumed = link.is_resumed();
-        link.close();
-        Ok::<_, anyhow::Error>(usize::from(resumed))
-    };
+/// What the server has used, once it has done what it was asked.
+fn settled_cpu_us(job: &Handshakes) -> Result<f64> {
+    std::thread::sleep(SETTLE);
+    cpu_us(job.target.process)
+}
+
+/// Those of each thread.
+fn open(job: &Handshakes, config: &Arc<ClientConfig>, count: usize, phase: &str) -> Result<Vec<Vec<Link>>> {
+    let one = |n: usize| Link::open(&job.target, Some(config), None, &format!("{}-{phase}-{n}", job.name));
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..job.threads)
-            .map(|thread| {
-                scope.spawn(move || (thread..count).step_by(job.threads).map(one).sum::<Result<usize>>())
-            })
+            .map(|thread| scope.spawn(move || (thread..count).step_by(job.threads).map(one).collect()))
             .collect();
-        threads.into_iter().map(|thread| thread.join().expect("it does not panic")).sum()
+        threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect()
     })
+}
+
+/// Closes them in as many threads.
+fn close(links: Vec<Vec<Link>>) {
+    std::thread::scope(|scope| {
+        for links in links {
+            scope.spawn(move || links.into_iter().for_each(Link::close));
+        }
+    });
 }

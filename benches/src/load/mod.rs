@@ -90,7 +90,7 @@ pub(crate) struct Delivered {
     pub(crate) counts: Counts,
 }
 
-/// Connections that are opened and closed, one after the other in each of some threads.
+/// Connections that are opened, one after the other in each of some threads, and then closed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Handshakes {
     pub(crate) target: Target,
@@ -107,7 +107,10 @@ pub(crate) struct Shaken {
     /// Of those, resumed.
     pub(crate) resumed: usize,
     pub(crate) seconds: f64,
+    /// From TCP to CONNACK, all together.
     pub(crate) server_cpu_us: f64,
+    /// From DISCONNECT on.
+    pub(crate) ends_cpu_us: f64,
 }
 
 /// Connections that stay and say nothing.
