@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use revoq_mqtt::{PacketId, Publish, QoS, Version};
+use revoq_mqtt::{PacketId, Publish, QoS, ReasonCode, Version};
 use revoq_tests::raw::Raw;
 
 use crate::site::{QOS, STANDARDS, Site, message, message_at};
@@ -18,6 +18,7 @@ crate::cases!(
     a_qos_1_message_that_is_refused,
     a_qos_2_message_that_is_refused,
     acknowledgements_of_nothing,
+    acknowledgements_of_another_kind,
     nothing_is_sent_again_within_a_connection,
     messages_stay_in_order,
     messages_between_versions,
@@ -126,6 +127,24 @@ async fn acknowledgements_of_nothing(site: Site) -> Result<()> {
         let not_found: &[u8] = if version.is_v5() { &[0x62, 3, 0, 9, 0x92] } else { &[0x62, 2, 0, 9] };
         client.expect(not_found).await?;
         client.quiet().await?;
+    }
+    Ok(())
+}
+
+/// What no receiver of that PUBLISH could have sent.
+async fn acknowledgements_of_another_kind(site: Site) -> Result<()> {
+    for version in STANDARDS {
+        for (qos, answers) in [(QoS::AtLeastOnce, [0x50, 0x70]), (QoS::ExactlyOnce, [0x40, 0x70])] {
+            for answer in answers {
+                let topic = site.topic("t");
+                let mut subscriber = site.subscriber(version, &topic, qos).await?;
+                site.client(version).await?.publish(message_at(&topic, "x", qos)).await?;
+                let got = subscriber.delivery().await?;
+                let id = got.packet_id.map_or(0, PacketId::get).to_be_bytes();
+                subscriber.send(frame(answer, &[&id])).await?;
+                subscriber.disconnected(ReasonCode::ProtocolError).await?;
+            }
+        }
     }
     Ok(())
 }

@@ -186,20 +186,23 @@ impl Outbound {
         }
     }
 
-    /// A PUBACK came: the window opens. Nothing in flight by that identifier: a repeated one does no harm.
-    pub(crate) fn acknowledge(&mut self, packet_id: PacketId) {
-        self.window.acknowledge(packet_id, Awaited::PubAck);
+    /// A PUBACK came: the window opens.
+    pub(crate) fn acknowledge(&mut self, packet_id: PacketId) -> Result<(), Error> {
+        self.land(packet_id, Awaited::PubAck, PacketType::PubAck)
     }
 
     /// A PUBREC came. PUBREL follows ([MQTT-4.3.3-4]), unless the client refused the message.
     pub(crate) fn received(&mut self, ack: &Ack) -> Result<(), Error> {
         let packet_id = ack.packet_id;
+        let awaited = self.window.awaited(packet_id);
+        if awaited == Some(Awaited::PubAck) {
+            return Err(Error::Unexpected(PacketType::PubRec));
+        }
         if ack.reason.is_error() {
             self.window.acknowledge(packet_id, Awaited::PubRec);
             return Ok(());
         }
-        let known =
-            self.window.received(packet_id) || self.window.awaited(packet_id) == Some(Awaited::PubComp);
+        let known = self.window.received(packet_id) || awaited == Some(Awaited::PubComp);
         let reason = if known || !self.version.is_v5() {
             ReasonCode::Success
         } else {
@@ -209,8 +212,18 @@ impl Outbound {
     }
 
     /// A PUBCOMP came: the window opens.
-    pub(crate) fn complete(&mut self, packet_id: PacketId) {
-        self.window.acknowledge(packet_id, Awaited::PubComp);
+    pub(crate) fn complete(&mut self, packet_id: PacketId) -> Result<(), Error> {
+        self.land(packet_id, Awaited::PubComp, PacketType::PubComp)
+    }
+
+    /// Ends a flight. With nothing in flight by that identifier the packet may be repeated, which does no harm; with something
+    /// else awaited it is none that a receiver could have sent (4.3).
+    fn land(&mut self, packet_id: PacketId, awaited: Awaited, came: PacketType) -> Result<(), Error> {
+        if self.window.awaited(packet_id).is_some_and(|other| other != awaited) {
+            return Err(Error::Unexpected(came));
+        }
+        self.window.acknowledge(packet_id, awaited);
+        Ok(())
     }
 
     /// Drops what stands in the buffer.

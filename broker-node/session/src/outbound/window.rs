@@ -9,6 +9,9 @@ use crate::{Delivery, StreamId};
 /// Packets in flight on each stream once there are several: together they find identifiers, 65,535 for 33 streams.
 const SHARED_SIZE_MAX: u16 = 1_985;
 
+/// A freed identifier rests until so many others are free too.
+const RESTING: usize = 8;
+
 /// What ends the flight of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::enum_variant_names, reason = "these are the names of the packets")]
@@ -23,9 +26,9 @@ pub(crate) enum Awaited {
 
 /// The send quota of MQTT 5.0 section 4.9 and the packet identifiers that it hands out.
 ///
-/// Identifier n lives in slot n - 1. A freed one is reused last, so that a late or repeated acknowledgement seldom
-/// meets a new packet; sending and acknowledging take constant time in any order. A window of a session that outlives
-/// its connection keeps what it sent, for the next connection.
+/// Identifier n lives in slot n - 1. A freed one is reused last, and not before others are free too, so that a late or
+/// repeated acknowledgement seldom meets a new packet; sending and acknowledging take constant time in any order. A window of
+/// a session that outlives its connection keeps what it sent, for the next connection.
 ///
 /// Streams share the identifiers, so that one can take over what another sent. Each has a quota of its own, and what was sent
 /// on one is acknowledged there alone: all methods speak of the stream that [`Window::swap`] put into view.
@@ -140,13 +143,16 @@ impl Window {
         if !self.is_open() {
             return None;
         }
-        let packet_id = if let Some(packet_id) = self.free.pop_front() {
-            self.slots[slot(packet_id)] = Some(awaited);
-            packet_id
-        } else {
-            let packet_id = identifier(self.slots.len())?;
-            self.slots.push(Some(awaited));
-            packet_id
+        let packet_id = match identifier(self.slots.len()).filter(|_| self.free.len() < RESTING) {
+            Some(fresh) => {
+                self.slots.push(Some(awaited));
+                fresh
+            }
+            None => {
+                let freed = self.free.pop_front()?;
+                self.slots[slot(freed)] = Some(awaited);
+                freed
+            }
         };
         if self.flight.stream != StreamId::CONTROL || !self.streams.is_empty() {
             self.streams.resize(self.slots.len(), StreamId::CONTROL);
@@ -263,7 +269,18 @@ mod tests {
         assert!(window.acknowledge(two, Awaited::PubAck));
         assert!(!window.acknowledge(two, Awaited::PubAck), "only once");
         assert!(window.acknowledge(one, Awaited::PubAck));
-        assert_eq!(window.send(Awaited::PubAck), Some(two), "the one that is free for longest");
+    }
+
+    #[test]
+    fn an_identifier_rests_before_it_is_used_again() {
+        let mut window = window(1);
+        let mut used = Vec::new();
+        for _ in 0..20 {
+            let packet_id = window.send(Awaited::PubAck).expect("open");
+            assert!(window.acknowledge(packet_id, Awaited::PubAck));
+            used.push(packet_id.get());
+        }
+        assert_eq!(used, [1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4]);
     }
 
     #[test]
@@ -274,6 +291,9 @@ mod tests {
         }
         assert!(!window.is_open());
         assert_eq!(window.send(Awaited::PubAck), None);
+        let last = PacketId::new(u16::MAX).expect("not zero");
+        assert!(window.acknowledge(last, Awaited::PubAck));
+        assert_eq!(window.send(Awaited::PubAck), Some(last), "no other is left");
     }
 
     #[test]

@@ -121,15 +121,9 @@ impl Connected {
         self.heard = core.now;
         let result = match packet {
             Packet::Publish(publish) => self.handle_publish(core, publish),
-            Packet::PubAck(ack) => {
-                core.outbound.acknowledge(ack.packet_id);
-                Ok(())
-            }
+            Packet::PubAck(ack) => core.outbound.acknowledge(ack.packet_id),
             Packet::PubRec(ack) => core.outbound.received(&ack),
-            Packet::PubComp(ack) => {
-                core.outbound.complete(ack.packet_id);
-                Ok(())
-            }
+            Packet::PubComp(ack) => core.outbound.complete(ack.packet_id),
             Packet::PubRel(ack) => self.handle_pubrel(core, &ack),
             Packet::Subscribe(subscribe) => self.handle_subscribe(core, subscribe),
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(core, unsubscribe),

@@ -77,6 +77,27 @@ fn older_versions_are_closed_upon() {
     }
 }
 
+/// An exchange that has begun (4.3), and a packet that is not its next one.
+#[test]
+fn an_acknowledgement_of_another_kind_ends_the_session() {
+    let table = [
+        ("deliver topic=t qos=1", &[][..], "pubrec id=1"),
+        ("deliver topic=t qos=1", &[], "pubcomp id=1"),
+        ("deliver topic=t qos=2 granted=2", &[], "puback id=1"),
+        ("deliver topic=t qos=2 granted=2", &[], "pubcomp id=1"),
+        ("deliver topic=t qos=2 granted=2", &["pubrec id=1"], "puback id=1"),
+    ];
+    for (begins, goes_on, step) in table {
+        let mut stage = Stage::connected(config(), V5);
+        stage.run(begins);
+        for step in goes_on {
+            stage.run(step);
+        }
+        let told = stage.run(step);
+        assert!(told[0].starts_with("Closed failed 82: "), "{begins}, {goes_on:?}, {step}: {told:?}");
+    }
+}
+
 #[test]
 fn no_text_without_problem_information() {
     let told = Stage::connected(config(), "connect v=5 id=a no_problem_information").run("pingresp");
