@@ -42,7 +42,8 @@ impl Connected {
     /// A server speaks last only when the client did not ([MQTT-3.14.4-1], 4.13.1).
     fn say_goodbye(&self, core: &mut Core, cause: &Cause) {
         let (reason, text) = match cause {
-            Cause::Cut(reason) => (*reason, None),
+            // paho-mqtt (1.6.1 to 2.1.0) reads the code only where a text follows.
+            Cause::Cut(reason) => (*reason, Some(reason.name().to_owned())),
             Cause::Failed(error) => (error.reason_code(), reason_string(error)),
             Cause::Disconnected(_) | Cause::ConnectionLost | Cause::Refused(_) => return,
         };

@@ -57,5 +57,6 @@ fn who_was_answered_is_disconnected() {
     let mut session = let_in(5);
     drop(std::mem::take(session.write_buffer()));
     session.handle_cut(Tick(2), ReasonCode::AdministrativeAction);
-    assert_eq!(session.write_buffer().to_vec(), [0xe0, 1, 0x98]);
+    let expected = [&[0xe0, 26, 0x98, 24, 0x1f, 0, 21][..], b"Administrative action"].concat();
+    assert_eq!(session.write_buffer().to_vec(), expected);
 }
