@@ -1,9 +1,10 @@
-//! Clients that we did not write, unmodified: mosquitto, paho, rumqttc and mqtt.js, with certificates of every making.
+//! Clients that we did not write, unmodified: mosquitto, paho, rumqttc, mqtt.js and aioquic, with certificates of every making.
 
 mod field;
 mod messages;
 mod mqttjs;
 mod payloads;
+mod quic;
 mod rumqttc;
 
 use std::net::SocketAddr;
