@@ -31,10 +31,10 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
     /// Handshakes of each kind, each with its CONNECT; the connections stay until the last is done. 0: this is left out.
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 5_000)]
     handshakes: usize,
-    /// Handshakes at a time.
-    #[arg(long, default_value_t = 4)]
+    /// Handshakes at a time: devices come back together.
+    #[arg(long, default_value_t = 16)]
     threads: usize,
     /// Rounds of handshakes. Idle connections are opened in the last.
     #[arg(long, default_value_t = 3)]
