@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     /// Handshakes at a time: devices come back together.
     #[arg(long, default_value_t = 16)]
     threads: usize,
-    /// Rounds of handshakes. Idle connections are opened in the last.
+    /// Rounds of handshakes. Idle connections are opened before the first.
     #[arg(long, default_value_t = 3)]
     runs: usize,
 }
@@ -90,6 +90,9 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
 }
 
 async fn measure(arguments: &Arguments, server: &Server, round: usize) -> Result<Measured> {
+    // First: later ones would find memory that others have left.
+    let idle_kib =
+        if round == 0 && arguments.connections > 0 { Some(idle(arguments, server).await?) } else { None };
     let (mut full, mut resumed, mut end, mut full_per_s) = (None, None, None, None);
     let (mut floor_full, mut floor_resumed) = (None, None);
     if arguments.handshakes > 0 {
@@ -112,8 +115,6 @@ async fn measure(arguments: &Arguments, server: &Server, round: usize) -> Result
         floor_full = Some(floor::measure(FLOOR, false)?);
         floor_resumed = Some(floor::measure(FLOOR, true)?);
     }
-    let last = round + 1 == arguments.runs && arguments.connections > 0;
-    let idle_kib = if last { Some(idle(arguments, server).await?) } else { None };
     Ok(Measured {
         server: server.kind,
         round,
