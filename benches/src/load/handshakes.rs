@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustls::ClientConfig;
 
-use super::link::{Link, tls};
+use super::link::{Link, in_threads, tls};
 use super::{Handshakes, Shaken};
 use crate::usage::cpu_us;
 
@@ -45,12 +45,8 @@ fn settled_cpu_us(job: &Handshakes) -> Result<f64> {
 
 /// Those of each thread.
 fn open(job: &Handshakes, config: &Arc<ClientConfig>, count: usize, phase: &str) -> Result<Vec<Vec<Link>>> {
-    let one = |n: usize| Link::open(&job.target, Some(config), None, &format!("{}-{phase}-{n}", job.name));
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..job.threads)
-            .map(|thread| scope.spawn(move || (thread..count).step_by(job.threads).map(one).collect()))
-            .collect();
-        threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect()
+    in_threads(job.threads, count, |n| {
+        Link::open(&job.target, Some(config), None, &format!("{}-{phase}-{n}", job.name))
     })
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use anyhow::{Context, Result};
 
 use super::Idle;
-use super::link::{Link, tls};
+use super::link::{Link, in_threads, tls};
 
 /// Well below the ports that one address has.
 const PER_ADDRESS: usize = 8_000;
@@ -19,18 +19,5 @@ pub(super) fn run(job: &Idle) -> Result<Vec<Link>> {
         let client_id = format!("{}-{n}", job.name);
         Link::open(&job.target, config.as_ref(), Some(source), &client_id).with_context(|| client_id.clone())
     };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..job.threads)
-            .map(|thread| {
-                scope.spawn(move || {
-                    (thread..job.count).step_by(job.threads).map(one).collect::<Result<Vec<_>>>()
-                })
-            })
-            .collect();
-        let mut links = Vec::with_capacity(job.count);
-        for thread in threads {
-            links.append(&mut thread.join().expect("it does not panic")?);
-        }
-        Ok(links)
-    })
+    Ok(in_threads(job.threads, job.count, one)?.into_iter().flatten().collect())
 }

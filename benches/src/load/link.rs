@@ -205,6 +205,23 @@ impl AsFd for Link {
     }
 }
 
+/// Opens `count` connections in some threads; those of each.
+pub(super) fn in_threads(
+    threads: usize,
+    count: usize,
+    open: impl Fn(usize) -> Result<Link> + Sync,
+) -> Result<Vec<Vec<Link>>> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads)
+            .map(|thread| {
+                let mine = (thread..count).step_by(threads);
+                scope.spawn(|| mine.map(&open).collect::<Result<Vec<_>>>())
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect()
+    })
+}
+
 /// TLS 1.3 with X25519, as all servers can.
 pub(crate) fn tls(credentials: &Credentials, resume: bool) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();

@@ -219,10 +219,9 @@ impl Outbound {
     /// Ends a flight. With nothing in flight by that identifier the packet may be repeated, which does no harm; with something
     /// else awaited it is none that a receiver could have sent (4.3).
     fn land(&mut self, packet_id: PacketId, awaited: Awaited, came: PacketType) -> Result<(), Error> {
-        if self.window.awaited(packet_id).is_some_and(|other| other != awaited) {
+        if !self.window.acknowledge(packet_id, awaited) && self.window.awaited(packet_id).is_some() {
             return Err(Error::Unexpected(came));
         }
-        self.window.acknowledge(packet_id, awaited);
         Ok(())
     }
 

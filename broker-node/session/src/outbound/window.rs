@@ -9,7 +9,7 @@ use crate::{Delivery, StreamId};
 /// Packets in flight on each stream once there are several: together they find identifiers, 65,535 for 33 streams.
 const SHARED_SIZE_MAX: u16 = 1_985;
 
-/// A freed identifier rests until so many others are free too.
+/// So many identifiers are free before one of them is used again.
 const RESTING: usize = 8;
 
 /// What ends the flight of a packet.
@@ -269,6 +269,11 @@ mod tests {
         assert!(window.acknowledge(two, Awaited::PubAck));
         assert!(!window.acknowledge(two, Awaited::PubAck), "only once");
         assert!(window.acknowledge(one, Awaited::PubAck));
+        for _ in 2..RESTING {
+            let fresh = window.send(Awaited::PubAck).expect("open");
+            assert!(fresh.get() > 2 && window.acknowledge(fresh, Awaited::PubAck));
+        }
+        assert_eq!(window.send(Awaited::PubAck), Some(two), "the one that is free for longest");
     }
 
     #[test]
