@@ -11,6 +11,7 @@ mod machine;
 mod messages;
 mod node;
 mod process;
+mod processors;
 mod replica;
 mod revoke;
 mod servers;

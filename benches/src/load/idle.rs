@@ -13,7 +13,7 @@ const PER_ADDRESS: usize = 8_000;
 /// Opens them, in some threads, from as many loopback addresses as they need.
 pub(super) fn run(job: &Idle) -> Result<Vec<Link>> {
     let config = job.target.tls.as_ref().map(|credentials| tls(credentials, false)).transpose()?;
-    let one = |n: usize| {
+    let one = |_, n: usize| {
         let source = u8::try_from(2 + n / PER_ADDRESS).context("too many connections")?;
         let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, source));
         let client_id = format!("{}-{n}", job.name);

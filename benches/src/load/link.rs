@@ -205,17 +205,18 @@ impl AsFd for Link {
     }
 }
 
-/// Opens `count` connections in some threads; those of each.
+/// Opens `count` connections in some threads, each by the number of its thread and its own; those of each thread.
 pub(super) fn in_threads(
     threads: usize,
     count: usize,
-    open: impl Fn(usize) -> Result<Link> + Sync,
+    open: impl Fn(usize, usize) -> Result<Link> + Sync,
 ) -> Result<Vec<Vec<Link>>> {
+    let open = &open;
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads)
             .map(|thread| {
                 let mine = (thread..count).step_by(threads);
-                scope.spawn(|| mine.map(&open).collect::<Result<Vec<_>>>())
+                scope.spawn(move || mine.map(|n| open(thread, n)).collect::<Result<Vec<_>>>())
             })
             .collect();
         threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect()

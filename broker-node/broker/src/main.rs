@@ -2,8 +2,10 @@
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 
 use revoq_broker::{Broker, Config, Error};
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -44,11 +46,16 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> anyhow::Result<()> {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = config.worker_threads {
-        runtime.worker_threads(threads);
-    }
-    runtime.enable_all().build()?.block_on(serve(config))
+    let threads = match config.worker_threads {
+        Some(threads) => threads,
+        None => available_parallelism()?.get(),
+    };
+    let mut runtime = match threads {
+        // Nothing is shared between threads, and none has to be woken.
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    runtime.worker_threads(threads).enable_all().build()?.block_on(serve(config))
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
