@@ -51,10 +51,11 @@ impl Driver {
     }
 
     async fn run(self) {
+        // By itself, so that its looks at the clock do not poll the stream.
+        tokio::spawn(lease::watch(self.node.clone()));
         tokio::select! {
             biased;
             () = self.kill.cancelled() => {}
-            () = lease::watch(&self.node) => {}
             () = self.keep_watching() => {}
         }
     }

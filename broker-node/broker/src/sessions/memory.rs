@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -11,16 +11,21 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use revoq_credentials::{Fingerprint, Principal, TenantName};
 use revoq_mqtt::ClientId;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Away, Before, Busy, Claimed, Due, NotKept, SessionStore, is_same};
+use crate::clock;
 use crate::gate::Shut;
 use crate::registry::Entry;
 
 const SHARDS: usize = 64;
 /// A connection that was taken over leaves as soon as its task runs.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(5);
+/// Delays and expiry are in seconds: what is due within so short a time is taken together.
+const DUE_WAIT_MIN: Duration = Duration::from_millis(50);
+/// Timers stand still while the machine is suspended.
+const DUE_WAIT_MAX: Duration = Duration::from_secs(1);
 
 type Key = (TenantName, ClientId);
 type ByFingerprint = Mutex<HashMap<Fingerprint, HashSet<Key>>>;
@@ -32,6 +37,9 @@ pub(crate) struct MemoryStore {
     by_fingerprint: [ByFingerprint; SHARDS],
     away: AtomicUsize,
     away_max: usize,
+    /// When the first is due of those that are kept since [`SessionStore::due`] looked, which is told of each earlier one.
+    next_due: AtomicU64,
+    earlier: Notify,
 }
 
 #[derive(Default)]
@@ -68,6 +76,8 @@ impl MemoryStore {
             by_fingerprint: std::array::from_fn(|_| Mutex::default()),
             away: AtomicUsize::new(0),
             away_max,
+            next_due: AtomicU64::new(u64::MAX),
+            earlier: Notify::new(),
         }
     }
 
@@ -142,6 +152,37 @@ impl MemoryStore {
         }
     }
 
+    async fn wait_for_due(&self) -> Vec<Due> {
+        loop {
+            let now = clock::now().boot;
+            let (due, next) = self.take_due(now);
+            if !due.is_empty() {
+                return due;
+            }
+            let longest = if next == u64::MAX { Duration::MAX } else { DUE_WAIT_MAX };
+            let wait = Duration::from_millis(next.saturating_sub(now)).clamp(DUE_WAIT_MIN, longest);
+            // Either way it is looked again.
+            let _ = timeout(wait, self.earlier.notified()).await;
+        }
+    }
+
+    /// What has become due at `now`, and when the next will, boot clock milliseconds; `u64::MAX`: nothing will.
+    fn take_due(&self, now: u64) -> (Vec<Due>, u64) {
+        // First: what is kept from now on makes itself known.
+        self.next_due.store(u64::MAX, Ordering::SeqCst);
+        let (mut due, mut next) = (Vec::new(), u64::MAX);
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            while shard.due.first().is_some_and(|(at, _)| *at <= now) {
+                let (_, key) = shard.due.pop_first().expect("it is there");
+                due.extend(self.act(&mut shard, key, now));
+            }
+            next = next.min(shard.due.first().map_or(u64::MAX, |(at, _)| *at));
+        }
+        next = next.min(self.next_due.fetch_min(next, Ordering::SeqCst));
+        (due, next)
+    }
+
     /// What is to be done about a session whose moment has come.
     fn act(&self, shard: &mut Shard, key: Key, now: u64) -> Option<Due> {
         let Some(Holder::Away(away)) = shard.holders.get_mut(&key) else { return None };
@@ -190,6 +231,10 @@ impl SessionStore for MemoryStore {
             self.fingerprint_shard(&fingerprint).lock().entry(fingerprint).or_default().insert(key.clone());
         }
         shard.due.insert((due, key));
+        drop(shard);
+        if self.next_due.fetch_min(due, Ordering::SeqCst) > due {
+            self.earlier.notify_one();
+        }
         Ok(())
     }
 
@@ -209,16 +254,8 @@ impl SessionStore for MemoryStore {
         keys.iter().filter_map(|key| self.take(key, |away| ends(&away.principal))).collect()
     }
 
-    fn take_due(&self, now: u64) -> Vec<Due> {
-        let mut due = Vec::new();
-        for shard in &self.shards {
-            let mut shard = shard.lock();
-            while shard.due.first().is_some_and(|(at, _)| *at <= now) {
-                let (_, key) = shard.due.pop_first().expect("it is there");
-                due.extend(self.act(&mut shard, key, now));
-            }
-        }
-        due
+    fn due(&self) -> BoxFuture<'_, Vec<Due>> {
+        self.wait_for_due().boxed()
     }
 
     fn len(&self) -> (usize, usize) {

@@ -39,8 +39,8 @@ pub(crate) trait SessionStore: Send + Sync {
     /// Takes out the sessions that end: of one credential, or of all, those whose principal `ends`.
     fn discard(&self, of: Option<&Fingerprint>, ends: &dyn Fn(&Principal) -> bool) -> Vec<Away>;
 
-    /// What has become due at `now`, boot clock milliseconds.
-    fn take_due(&self, now: u64) -> Vec<Due>;
+    /// Waits until something has become due, and takes it out. Nobody else waits.
+    fn due(&self) -> BoxFuture<'_, Vec<Due>>;
 
     /// Client ids that connections hold, and sessions of clients that are away.
     fn len(&self) -> (usize, usize);
