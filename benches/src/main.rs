@@ -11,7 +11,6 @@ mod machine;
 mod messages;
 mod node;
 mod process;
-mod processors;
 mod replica;
 mod revoke;
 mod servers;

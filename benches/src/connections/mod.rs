@@ -10,7 +10,6 @@ use serde::Serialize;
 
 use crate::load::{Handshakes, Idle, Load};
 use crate::machine::Machine;
-use crate::processors::Processors;
 use crate::servers::{Kind, Server, Servers, Transport};
 use crate::statistics::Median;
 
@@ -25,9 +24,9 @@ pub(crate) struct Arguments {
     /// Servers, in the order in which they take turns.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Kind::Revoq, Kind::Mosquitto, Kind::Rumqttd])]
     servers: Vec<Kind>,
-    /// Processors of each server, which nothing else uses; at least one is left to clients. 0: all share all.
-    #[arg(long, default_value_t = 1)]
-    processors: usize,
+    /// Threads of the broker node that serve connections; as many as processors by default. mosquitto has one.
+    #[arg(long)]
+    worker_threads: Option<usize>,
     /// Connections that stay and say nothing. 0: this is left out.
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
@@ -72,9 +71,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
         "TLS 1.3 mutual, P-256, X25519, MQTT 3.1.1; {} handshakes of each kind, {} at a time; {} idle connections; {} run(s)",
         arguments.handshakes, arguments.threads, arguments.connections, arguments.runs
     );
-    let processors = Processors::share_out(arguments.processors)?;
-    println!("{processors}");
-    let servers = Box::pin(Servers::start(&arguments.servers, &processors)).await?;
+    let servers = Box::pin(Servers::start(&arguments.servers, arguments.worker_threads)).await?;
     servers.print();
     let mut runs = Vec::new();
     for round in 0..arguments.runs {

@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use crate::load::{Delivered, Load, Messages, Shape};
 use crate::machine::Machine;
-use crate::processors::Processors;
 use crate::servers::{Kind, Server, Servers, Transport};
 use cell::{Cell, Pressure, cells};
 
@@ -24,9 +23,9 @@ pub(crate) struct Arguments {
     /// Servers, in the order in which they take turns.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Kind::Revoq, Kind::Mosquitto, Kind::Rumqttd])]
     servers: Vec<Kind>,
-    /// Processors of each server, which nothing else uses; at least one is left to clients. 0: all share all.
-    #[arg(long, default_value_t = 1)]
-    processors: usize,
+    /// Threads of the broker node that serve connections; as many as processors by default. mosquitto has one.
+    #[arg(long)]
+    worker_threads: Option<usize>,
     /// Who sends to whom: one to many, many to one, or each to one.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Shape::FanOut, Shape::FanIn, Shape::Pairs])]
     shapes: Vec<Shape>,
@@ -93,9 +92,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
         arguments.seconds,
         arguments.runs
     );
-    let processors = Processors::share_out(arguments.processors)?;
-    println!("{processors}");
-    let servers = Box::pin(Servers::start(&arguments.servers, &processors)).await?;
+    let servers = Box::pin(Servers::start(&arguments.servers, arguments.worker_threads)).await?;
     servers.print();
     let mut runs = Vec::new();
     for round in 0..arguments.runs {

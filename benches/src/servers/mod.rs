@@ -20,7 +20,6 @@ use tokio::time::Instant;
 
 use crate::load::{Credentials, Target};
 use crate::machine::Machine;
-use crate::processors::Processors;
 use crate::usage::Usage;
 pub(crate) use certificates::Authority;
 use revoq::ControlPlane;
@@ -92,10 +91,9 @@ impl Server {
         command: &mut Command,
         (tcp, tls): (SocketAddr, SocketAddr),
         credentials: Credentials,
-        processors: &Processors,
     ) -> Result<Server> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
-        let mut process = processors.spawn(command)?;
+        let mut process = command.spawn().with_context(|| format!("starting {command:?}"))?;
         let id = process.id().context("it has just been started")?;
         let end = Instant::now() + LISTENS_WITHIN;
         for address in [tcp, tls] {
@@ -121,8 +119,8 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Starts those that are installed, on their processors. One that is and does not start is an error.
-    pub(crate) async fn start(kinds: &[Kind], processors: &Processors) -> Result<Servers> {
+    /// Starts those that are installed, a broker node with so many threads. One that is and does not start is an error.
+    pub(crate) async fn start(kinds: &[Kind], worker_threads: Option<usize>) -> Result<Servers> {
         let folder = TempDir::new()?;
         let authority = Authority::new(folder.path())?;
         let mut servers =
@@ -130,12 +128,12 @@ impl Servers {
         for kind in kinds {
             let started = match kind {
                 Kind::Revoq => {
-                    let (server, control_plane) = Box::pin(revoq::start(processors)).await?;
+                    let (server, control_plane) = Box::pin(revoq::start(worker_threads)).await?;
                     servers.control_plane = Some(control_plane);
                     Ok(server)
                 }
-                Kind::Mosquitto => mosquitto::start(&authority, processors).await?,
-                Kind::Rumqttd => rumqttd::start(&authority, processors).await?,
+                Kind::Mosquitto => mosquitto::start(&authority).await?,
+                Kind::Rumqttd => rumqttd::start(&authority).await?,
             };
             match started {
                 Ok(server) => servers.running.push(server),

@@ -8,10 +8,9 @@ use tokio::process::Command;
 
 use super::certificates::Authority;
 use super::{Kind, Server, first_line, free};
-use crate::processors::Processors;
 
 /// Starts it; or says how it is installed.
-pub(super) async fn start(authority: &Authority, processors: &Processors) -> Result<Result<Server, String>> {
+pub(super) async fn start(authority: &Authority) -> Result<Result<Server, String>> {
     // It is no program for users, and may be beyond their search path.
     let places = ["mosquitto", "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"].map(PathBuf::from);
     for program in places {
@@ -23,16 +22,9 @@ pub(super) async fn start(authority: &Authority, processors: &Processors) -> Res
             // It warns of root.
             command.arg("-c").arg(path).stderr(Stdio::null());
             let credentials = authority.credentials.clone();
-            return Server::start(
-                Kind::Mosquitto,
-                version,
-                &mut command,
-                (tcp, tls),
-                credentials,
-                processors,
-            )
-            .await
-            .map(Ok);
+            return Server::start(Kind::Mosquitto, version, &mut command, (tcp, tls), credentials)
+                .await
+                .map(Ok);
         }
     }
     Ok(Err("not installed; on Debian: apt-get install mosquitto".to_owned()))

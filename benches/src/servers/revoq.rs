@@ -8,7 +8,6 @@ use super::{Kind, Server, first_line, free};
 use crate::fleet::Leaf;
 use crate::http::until_ready;
 use crate::load::Credentials;
-use crate::processors::Processors;
 use crate::replica::{AUTHORITY, Cluster, Kept, TENANT};
 
 /// What the node needs while it runs.
@@ -20,8 +19,8 @@ impl ControlPlane {
     }
 }
 
-/// Starts both; the control plane where clients are.
-pub(super) async fn start(processors: &Processors) -> Result<(Server, ControlPlane)> {
+/// Starts both; the node with so many threads, or with as many as it takes by itself.
+pub(super) async fn start(worker_threads: Option<usize>) -> Result<(Server, ControlPlane)> {
     let program = std::env::current_exe()?.with_file_name("revoq-broker");
     ensure!(program.is_file(), "{} is not built: -p revoq-broker --bins", program.display());
     let version = first_line(&program, &["--version"]).await?.unwrap_or_default();
@@ -36,8 +35,10 @@ pub(super) async fn start(processors: &Processors) -> Result<(Server, ControlPla
         .args(["--http-listen", &http.to_string(), "--tls-names", "localhost"])
         .env("REVOQ_BROKER_JOIN_TOKEN", cluster.leading().await?.broker_token().await?)
         .env("REVOQ_BROKER_LOG", "warn");
-    let server =
-        Server::start(Kind::Revoq, version, &mut command, (tcp, tls), credentials, processors).await?;
+    if let Some(threads) = worker_threads {
+        command.args(["--worker-threads", &threads.to_string()]);
+    }
+    let server = Server::start(Kind::Revoq, version, &mut command, (tcp, tls), credentials).await?;
     until_ready(http).await?;
     Ok((server, ControlPlane(cluster)))
 }

@@ -8,13 +8,12 @@ use tokio::process::Command;
 
 use super::certificates::Authority;
 use super::{Kind, Server, first_line, free};
-use crate::processors::Processors;
 
 /// Where `cargo install --root target/rivals` puts it.
 const INSTALLED: &str = "rivals/bin/rumqttd";
 
 /// Starts it; or says how it is installed.
-pub(super) async fn start(authority: &Authority, processors: &Processors) -> Result<Result<Server, String>> {
+pub(super) async fn start(authority: &Authority) -> Result<Result<Server, String>> {
     let this = std::env::current_exe()?;
     let beside = this.ancestors().map(|folder| folder.join(INSTALLED)).find(|program| program.is_file());
     let program = beside.unwrap_or_else(|| PathBuf::from("rumqttd"));
@@ -31,7 +30,7 @@ pub(super) async fn start(authority: &Authority, processors: &Processors) -> Res
     let mut command = Command::new(program);
     command.arg("-q").arg("-c").arg(path).stderr(Stdio::null());
     let credentials = authority.credentials.clone();
-    Server::start(Kind::Rumqttd, version, &mut command, (tcp, tls), credentials, processors).await.map(Ok)
+    Server::start(Kind::Rumqttd, version, &mut command, (tcp, tls), credentials).await.map(Ok)
 }
 
 fn configuration(authority: &Authority, [tcp, tls, console]: &[String; 3]) -> String {

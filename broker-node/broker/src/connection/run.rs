@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -88,7 +88,9 @@ impl Connection {
             let answered = self.poll_exchange(cx, now);
             held |= !self.session.wants_bytes();
             if read.is_ok() && self.gives_way() {
-                return wait_for_others(cx);
+                // Behind those that are ready.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             let written = self.poll_write(cx);
             let fired = self.poll_timer(cx, now);
@@ -337,15 +339,6 @@ impl Connection {
             (session, expiry) => session.or(expiry),
         }
     }
-}
-
-/// The task goes on after the others that are ready, and after what has arrived by then.
-fn wait_for_others(cx: &mut Context<'_>) -> Poll<Event> {
-    match pin!(tokio::task::yield_now()).poll(cx) {
-        Poll::Pending => {}
-        Poll::Ready(()) => cx.waker().wake_by_ref(),
-    }
-    Poll::Pending
 }
 
 /// A read by way of the thread's buffer.
