@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     /// Servers, in the order in which they take turns.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Kind::Revoq, Kind::Mosquitto, Kind::Rumqttd])]
     servers: Vec<Kind>,
-    /// Threads of the broker node that serve connections; as many as processors by default. mosquitto has one.
+    /// Threads of the broker node that serve connections; one less than processors by default. mosquitto has one.
     #[arg(long)]
     worker_threads: Option<usize>,
     /// Connections that stay and say nothing. 0: this is left out.

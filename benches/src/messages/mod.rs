@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     /// Servers, in the order in which they take turns.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Kind::Revoq, Kind::Mosquitto, Kind::Rumqttd])]
     servers: Vec<Kind>,
-    /// Threads of the broker node that serve connections; as many as processors by default. mosquitto has one.
+    /// Threads of the broker node that serve connections; one less than processors by default. mosquitto has one.
     #[arg(long)]
     worker_threads: Option<usize>,
     /// Who sends to whom: one to many, many to one, or each to one.

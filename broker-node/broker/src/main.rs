@@ -48,7 +48,8 @@ fn main() -> ExitCode {
 fn run(config: Config) -> anyhow::Result<()> {
     let threads = match config.worker_threads {
         Some(threads) => threads,
-        None => available_parallelism()?.get(),
+        // One is left to the kernel, whose part is as large as ours, and to the thread that shuts gates.
+        None => available_parallelism()?.get().saturating_sub(1).max(1),
     };
     let mut runtime = match threads {
         // Nothing is shared between threads, and none has to be woken.

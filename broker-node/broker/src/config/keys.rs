@@ -144,7 +144,7 @@ const KEYS: &[Key] = &[
     key!(
         worker_threads,
         worker_threads,
-        "Threads that serve connections, 1 to 1024 [default: as many as processors]"
+        "Threads that serve connections, 1 to 1024 [default: one less than processors]"
     ),
 ];
 

@@ -63,8 +63,8 @@ pub struct Config {
     pub sys_interval: Option<Duration>,
     /// How shared subscriptions choose the member that gets a message.
     pub shared_strategy: Strategy,
-    /// Threads that serve connections, 1 to 1024. `None`: as many as processors. It is for the program
-    /// `revoq-broker`: a library runs in the runtime that it is started in.
+    /// Threads that serve connections, 1 to 1024. `None`: one less than processors, and at least one. It is for the
+    /// program `revoq-broker`: a library runs in the runtime that it is started in.
     pub worker_threads: Option<usize>,
     /// What peers may use.
     pub limits: Limits,
