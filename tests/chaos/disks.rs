@@ -148,11 +148,13 @@ async fn a_full_disk_stops_the_replica_and_not_the_cluster() -> Result<()> {
     fleet.wait_ready().await?;
     let load = Load::start(&fleet, leader, 100).await?;
     load.goes_on(50).await?;
-    disk.fill(0)?;
     let data = fleet.data(full).display().to_string();
     let says =
         [&*format!("the disk fails this replica at {data}/state"), "No space left on device", "free space"];
-    gave_up(&fleet, full, DISK, &says).await?;
+    tokio::select! {
+        ended = gave_up(&fleet, full, DISK, &says) => ended?,
+        error = disk.keep_full() => return Err(error),
+    }
     load.goes_on(200).await?;
     disk.free()?;
     fleet.start_replica(full).await?;

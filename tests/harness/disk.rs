@@ -1,10 +1,14 @@
 //! A disk that can be filled: a tmpfs of its own.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use tokio::time::sleep;
+
+const FILL_EVERY: Duration = Duration::from_millis(100);
 
 /// A small file system mounted on a folder, until dropped.
 pub struct SmallDisk {
@@ -25,23 +29,35 @@ impl SmallDisk {
         }
     }
 
-    /// Fills what is free, but for `left` bytes, with a file that is not the processes'.
-    pub fn fill(&self, left: u64) -> Result<()> {
+    /// Fills what is free with a file that is not the processes'.
+    fn fill(&self) -> Result<()> {
         let space = rustix::fs::statvfs(&self.path)?;
-        let free = space.f_bavail * space.f_frsize;
-        ensure!(free > left, "only {free} bytes are free");
-        let mut file = std::fs::File::create(self.ballast())?;
+        let mut file = std::fs::File::options().append(true).create(true).open(self.ballast())?;
         let block = vec![0; 64 * 1024];
-        let mut rest = free - left;
+        let mut rest = space.f_bavail * space.f_frsize;
         while rest > 0 {
             let count = usize::try_from(rest).unwrap_or(usize::MAX).min(block.len());
-            file.write_all(&block[..count])?;
+            match file.write_all(&block[..count]) {
+                // Somebody else took it.
+                Err(error) if error.kind() == ErrorKind::StorageFull => break,
+                written => written?,
+            }
             rest -= count as u64;
         }
         Ok(())
     }
 
-    /// Frees what [`SmallDisk::fill`] took.
+    /// Fills it again and again: a process may have reserved what it gives back. Returns only if that fails.
+    pub async fn keep_full(&self) -> anyhow::Error {
+        loop {
+            if let Err(error) = self.fill() {
+                return error;
+            }
+            sleep(FILL_EVERY).await;
+        }
+    }
+
+    /// Frees what [`SmallDisk::keep_full`] took.
     pub fn free(&self) -> Result<()> {
         Ok(std::fs::remove_file(self.ballast())?)
     }
