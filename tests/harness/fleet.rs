@@ -335,7 +335,7 @@ impl Broker {
         daemon.flag("--http-listen", http.listen.to_string());
         daemon.flag("--tls-names", "localhost");
         // Whatever the machine has: with several threads, and with one, which schedules otherwise.
-        daemon.flag("--worker-threads", if n % 2 == 0 { "2" } else { "1" });
+        daemon.flag("--worker-threads", if n.is_multiple_of(2) { "2" } else { "1" });
         let mut also = Vec::new();
         for kind in plan.also.iter().copied() {
             let (flag, port) = flag(kind);
