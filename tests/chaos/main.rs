@@ -15,11 +15,13 @@
 //! | disk full on a replica | the replica stops and says why, the cluster goes on, it catches up | `disks::a_full_disk_…` |
 //! | write-ahead log torn on a replica | it loses nothing acknowledged, or refuses and is replaced as it says | `disks::a_torn_…`, `disks::a_replica_with_a_torn_log_…` |
 //! | the data of a replica is gone | it joins anew by a snapshot while changes go on | `disks::a_wiped_replica_…` |
+//! | nothing at all | those that have nothing to do sleep | `quiet::…` |
 //! | a wall clock is wrong | monotonic clocks decide leases | unit tests of `revoq_lease::Freshness`; the processes of one machine share its clock |
 
 mod crash;
 mod cut_off;
 mod disks;
+mod quiet;
 mod quorum;
 mod random;
 mod stopped;

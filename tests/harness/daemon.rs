@@ -71,12 +71,26 @@ impl Daemon {
 
     /// Its resident memory in KiB.
     pub async fn resident_kib(&self) -> Result<u64> {
-        let pid =
-            self.running.lock().await.as_ref().and_then(Child::id).with_context(|| self.not_running())?;
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let status = std::fs::read_to_string(self.proc().await?.join("status"))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
         kib.with_context(|| format!("no VmRSS of {}", self.host))
+    }
+
+    /// How often its threads have gone to sleep since they began.
+    pub async fn sleeps(&self) -> Result<u64> {
+        let mut sleeps = 0;
+        for thread in std::fs::read_dir(self.proc().await?.join("task"))? {
+            let status = std::fs::read_to_string(thread?.path().join("status"))?;
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            sleeps += line.context("voluntary_ctxt_switches")?.trim().parse::<u64>()?;
+        }
+        Ok(sleeps)
+    }
+
+    async fn proc(&self) -> Result<PathBuf> {
+        let pid = self.running.lock().await.as_ref().and_then(Child::id);
+        Ok(PathBuf::from(format!("/proc/{}", pid.with_context(|| self.not_running())?)))
     }
 
     /// Ends it at once: SIGKILL. Returns when it is gone.

@@ -105,6 +105,7 @@ pub(crate) async fn supervise<M: Machine>(group: Weak<Inner<M>>, mut fault: watc
         let fatal = fatal.or(gone.then_some(Fatal::Panicked));
         let known = fault.borrow_and_update().clone();
         let Some(group) = Group::upgrade(&group) else { return };
+        group.tick_unless_alone();
         if let Some(reason) = known.or_else(|| fatal.map(|fatal| group.reason(&fatal))) {
             return group.end(reason).await;
         }

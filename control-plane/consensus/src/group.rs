@@ -197,6 +197,15 @@ impl<M: Machine> Group<M> {
         Ok(())
     }
 
+    /// A leader without followers has nobody to tell that it lives: it sleeps until there is something to do.
+    pub(crate) fn tick_unless_alone(&self) {
+        let metrics = self.raft().metrics();
+        let now = metrics.borrow_watched();
+        let mut members = now.membership_config.membership().nodes().map(|(node, _)| *node);
+        let alone = now.state == ServerState::Leader && members.all(|member| member == self.config().node);
+        self.raft().runtime_config().tick(!alone);
+    }
+
     /// Makes a new group of this replica alone, reached at `address`.
     ///
     /// # Errors

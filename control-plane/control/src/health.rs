@@ -2,33 +2,28 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use revoq_credentials::query;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::plane::Plane;
 
-const CHECK_EVERY: Duration = Duration::from_millis(250);
-
 /// Ready: founded or joined, caught up, and a leader is known.
 pub(crate) struct Health {
     plane: Arc<Plane>,
-    draining: AtomicBool,
+    draining: CancellationToken,
 }
 
 impl Health {
     pub(crate) fn new(plane: Arc<Plane>) -> Arc<Health> {
-        Arc::new(Health { plane, draining: AtomicBool::new(false) })
+        Arc::new(Health { plane, draining: CancellationToken::new() })
     }
 
     /// From now on not ready: this replica is going away.
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.cancel();
     }
 
     /// Why this replica is not ready; `None` when it is.
@@ -40,7 +35,7 @@ impl Health {
     }
 
     fn not_yet(&self) -> Option<&'static str> {
-        if self.draining.load(Ordering::Relaxed) {
+        if self.draining.is_cancelled() {
             return Some("shutting down");
         }
         let Ok(reader) = self.plane.stale_read() else { return Some("the state cannot be read") };
@@ -55,10 +50,11 @@ impl Health {
 
     /// Tells the gRPC health service, until `shutdown`.
     pub(crate) async fn report(self: Arc<Self>, reporter: HealthReporter, shutdown: CancellationToken) {
-        let mut ticks = interval(CHECK_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut leadership, mut applied) = (self.plane.group.leadership(), self.plane.group.applied());
         let mut told = None;
         loop {
+            leadership.mark_unchanged();
+            applied.mark_unchanged();
             let ready = self.unready().is_none();
             if told != Some(ready) {
                 let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
@@ -66,9 +62,14 @@ impl Health {
                 told = Some(ready);
             }
             tokio::select! {
+                changed = leadership.changed() => if changed.is_err() { break },
+                // The first state arrives.
+                changed = applied.changed(), if !ready => if changed.is_err() { break },
+                () = self.draining.cancelled() => break,
+                _ = self.plane.group.stopped() => break,
                 () = shutdown.cancelled() => return,
-                _ = ticks.tick() => {}
             }
         }
+        reporter.set_service_status("", ServingStatus::NotServing).await;
     }
 }

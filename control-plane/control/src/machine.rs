@@ -12,6 +12,7 @@ use revoq_credentials::{
 };
 use revoq_lease::Moment;
 use revoq_proto::convert::event_for_broker;
+use tokio::sync::watch;
 use tracing::warn;
 
 use crate::lease::moment;
@@ -34,7 +35,7 @@ pub(crate) struct SettingChange {
 #[derive(Debug, Default)]
 pub(crate) struct Marks {
     /// The revision at which rows of nodes last changed.
-    nodes: AtomicU64,
+    nodes: watch::Sender<u64>,
     /// When ticket keys were last replaced, in ms of the wall clock.
     ticket_keys: AtomicU64,
     /// How often the state was replaced as a whole.
@@ -44,7 +45,12 @@ pub(crate) struct Marks {
 
 impl Marks {
     pub(crate) fn nodes(&self) -> u64 {
-        self.nodes.load(Ordering::SeqCst)
+        *self.nodes.borrow()
+    }
+
+    /// As `nodes`, as it moves.
+    pub(crate) fn watch_nodes(&self) -> watch::Receiver<u64> {
+        self.nodes.subscribe()
     }
 
     pub(crate) fn ticket_keys(&self) -> u64 {
@@ -137,14 +143,14 @@ impl Machine for Credentials {
         for (_, event) in &events {
             self.marks.note(&event.event);
             if event.nodes {
-                self.marks.nodes.store(applied, Ordering::SeqCst);
+                self.marks.nodes.send_replace(applied);
             }
         }
         self.feed.publish(applied, events.into_iter().map(|(_, event)| event));
     }
 
     fn restored(&self, applied: u64) {
-        self.marks.nodes.store(applied, Ordering::SeqCst);
+        self.marks.nodes.send_replace(applied);
         self.marks.restored.fetch_add(1, Ordering::SeqCst);
         self.feed.restored(applied);
     }

@@ -9,40 +9,50 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use revoq_credentials::{NodeKind, query};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::error::Error;
 use crate::plane::Plane;
 
-const CHECK_EVERY: Duration = Duration::from_millis(500);
+/// Between two steps, and before one that failed is tried again.
+const STEP_PAUSE: Duration = Duration::from_millis(500);
 
-/// Runs until `shutdown`.
-pub(crate) async fn keep(plane: Arc<Plane>, shutdown: CancellationToken) {
-    let mut ticks = interval(CHECK_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// Runs until `stop`; `nodes` moves with the rows of nodes.
+pub(crate) async fn keep(plane: Arc<Plane>, mut nodes: watch::Receiver<u64>, stop: CancellationToken) {
+    let mut leadership = plane.group.leadership();
     let work = async {
         let mut tried = 0;
         loop {
-            ticks.tick().await;
-            if !plane.group.leadership().borrow().is_leader {
-                continue;
-            }
-            if let Err(error) = adjust(&plane, &mut tried).await {
-                debug!(%error, "the membership is not adjusted");
+            nodes.mark_unchanged();
+            let leads = leadership.borrow_and_update().is_leader;
+            let settled = !leads
+                || adjust(&plane, &mut tried).await.unwrap_or_else(|error| {
+                    debug!(%error, "the membership is not adjusted");
+                    false
+                });
+            let changed = tokio::select! {
+                changed = nodes.changed(), if leads => changed,
+                changed = leadership.changed() => changed,
+                () = sleep(STEP_PAUSE), if !settled => Ok(()),
+            };
+            // The group has stopped.
+            if changed.is_err() {
+                return;
             }
         }
     };
     tokio::select! {
-        () = shutdown.cancelled() => {}
+        () = stop.cancelled() => {}
         () = work => {}
     }
 }
 
 /// One step at most: each is a change of the membership of its own. `tried` was added last: the others get their
-/// turn, should it not be reachable.
-async fn adjust(plane: &Plane, tried: &mut u64) -> Result<(), Error> {
+/// turn, should it not be reachable. Whether there was nothing to do.
+async fn adjust(plane: &Plane, tried: &mut u64) -> Result<bool, Error> {
     // Linearizable: a row that was committed before its membership is in it.
     let rows: BTreeMap<u64, String> = {
         let reader = plane.read().await?;
@@ -50,12 +60,13 @@ async fn adjust(plane: &Plane, tried: &mut u64) -> Result<(), Error> {
         replicas.map(|node| (node.id.0, node.address.unwrap_or_default())).collect()
     };
     if rows.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     let members = plane.group.status().members;
     if let Some(gone) = members.iter().find(|member| !rows.contains_key(&member.node)) {
         info!(node = gone.node, "removing a replica from the membership");
-        return Ok(plane.group.remove_replica(gone.node).await?);
+        plane.group.remove_replica(gone.node).await?;
+        return Ok(false);
     }
     let is_voter = |node: u64| members.iter().any(|member| member.node == node && member.voter);
     let waiting: Vec<_> = rows.iter().filter(|(node, _)| !is_voter(**node)).collect();
@@ -68,5 +79,5 @@ async fn adjust(plane: &Plane, tried: &mut u64) -> Result<(), Error> {
             Err(error) => warn!(node, %error, "the replica does not vote yet; it is tried again"),
         }
     }
-    Ok(())
+    Ok(next.is_none())
 }

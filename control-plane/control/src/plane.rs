@@ -8,7 +8,7 @@ use revoq_credentials::{Command, Event, NodeId, NodeKind, Operation, Outcome, Re
 use revoq_proto::v1;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::fences;
 use crate::lease::{Due, LeaseKeeper, duties};
 use crate::machine::{Credentials, Marks, decode_response};
+use crate::membership;
 use crate::peer::{Liaison, Peers};
 use crate::seal::Seal;
 use crate::status::STOPPED;
@@ -122,6 +123,7 @@ impl Plane {
         self.tasks.spawn(liaison.run(self.group.leadership(), Arc::clone(&self.peers), self.stop.clone()));
         self.tasks.spawn(watch::patience(Arc::clone(&self.links), self.stop.clone()));
         self.tasks.spawn(Arc::clone(self).send_away());
+        self.tasks.spawn(membership::keep(Arc::clone(self), marks.watch_nodes(), self.stop.clone()));
         let plane = Arc::clone(self);
         self.tasks.spawn(duties(keeper, marks, self.stop.clone(), move |due| Arc::clone(&plane).act(due)));
         self.tasks.spawn(Arc::clone(self).record_usage());
@@ -267,11 +269,13 @@ impl Plane {
     }
 
     async fn record_usage(self: Arc<Self>) {
-        let mut due = interval(USAGE_INTERVAL);
-        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let due = async {
+                self.usage().reported().await;
+                sleep(USAGE_INTERVAL).await;
+            };
             tokio::select! {
-                _ = due.tick() => {}
+                () = due => {}
                 () = self.stop.cancelled() => return,
             }
             let Some(operation) = self.usage().command() else { continue };

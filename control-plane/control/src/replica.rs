@@ -26,7 +26,6 @@ use crate::health::Health;
 use crate::http::{self, Pages};
 use crate::join;
 use crate::listener::Listener;
-use crate::membership;
 use crate::metrics::Metrics;
 use crate::plane::Plane;
 use crate::seal::{KeyEncryptionKey, Seal};
@@ -131,7 +130,6 @@ impl Replica {
         };
         let services = Services { api: api.clone(), plane: plane.clone(), access, health: health.clone() };
         let mut servers = vec![server::serve(services, listener, shutdown.clone())?];
-        servers.push(tokio::spawn(membership::keep(plane.clone(), shutdown.clone())));
         let pages = Pages { plane: plane.clone(), health: health.clone(), metrics };
         let mut http_address = None;
         if let Some(listen) = config.http_listen {

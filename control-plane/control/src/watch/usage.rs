@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use revoq_credentials::{Fingerprint, Millis, Operation};
 use revoq_proto::v1::broker_message::Usage as Report;
+use tokio::sync::Notify;
 
 /// Certificates that wait to be recorded; reports beyond are dropped, and come again with the next use.
 const WAITING_MAX: usize = 100_000;
@@ -17,6 +18,8 @@ const COMMAND_MAX: usize = 1_000;
 pub(crate) struct Usage {
     waiting: Mutex<HashMap<Fingerprint, Millis>>,
     dropped: AtomicU64,
+    /// Something waits.
+    news: Notify,
 }
 
 impl Usage {
@@ -34,6 +37,18 @@ impl Usage {
             let last = waiting.entry(fingerprint).or_insert(time);
             *last = (*last).max(time);
         }
+        self.tell(&waiting);
+    }
+
+    /// Waits until there is a command.
+    pub(crate) async fn reported(&self) {
+        self.news.notified().await;
+    }
+
+    fn tell(&self, waiting: &HashMap<Fingerprint, Millis>) {
+        if !waiting.is_empty() {
+            self.news.notify_one();
+        }
     }
 
     /// The next command, if anything waits: the latest time of those in it.
@@ -42,6 +57,7 @@ impl Usage {
         let mut used: Vec<Fingerprint> = waiting.keys().take(COMMAND_MAX).copied().collect();
         used.sort_unstable();
         let times: Vec<Millis> = used.iter().filter_map(|fingerprint| waiting.remove(fingerprint)).collect();
+        self.tell(&waiting);
         times.into_iter().max().map(|time| Operation::RecordUsage { used, time })
     }
 
