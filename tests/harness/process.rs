@@ -66,6 +66,16 @@ pub fn python(paho: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The sources of that version of paho-mqtt, which `tests/run` unpacks.
+pub fn paho_sources(version: &str) -> Result<PathBuf> {
+    let folder =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../target/python/paho-mqtt-{version}"));
+    if !folder.is_dir() {
+        bail!("{} is not there: run tests/run", folder.display());
+    }
+    Ok(folder)
+}
+
 /// Node.js, with the libraries of `tests/clients/package-lock.json`, which `tests/run` installs.
 pub fn node() -> Result<Command> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/node");

@@ -16,7 +16,7 @@ use revoq_broker::ListenerKind;
 use revoq_proto::v1::Transition;
 use revoq_proto::v1::selector::Selector;
 use revoq_tests::Lab;
-use revoq_tests::process::{Talker, python, run};
+use revoq_tests::process::{Talker, paho_sources, python, run};
 use tokio::process::Command;
 
 const HEARD_WITHIN: Duration = Duration::from_secs(20);
@@ -152,6 +152,19 @@ async fn paho_over_websockets() -> Result<()> {
             }
         }
     }
+    lab.cluster.shutdown().await;
+    Ok(())
+}
+
+/// What the makers of paho expect of a broker.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_broker_tests_of_paho_itself() -> Result<()> {
+    let lab = Lab::start(1, 1).await?;
+    lab.set("client_certificate", "optional").await?;
+    let mut suite = Command::new(python("2.1.0")?);
+    suite.arg(script("suite.py")).arg(lab.address(0, ListenerKind::Tcp)?.port().to_string());
+    let done = revoq_tests::process::run_with(suite.arg(paho_sources("2.1.0")?)).await?;
+    ensure!(done.code == 0, "{}", done.err);
     lab.cluster.shutdown().await;
     Ok(())
 }
