@@ -37,7 +37,7 @@ pub(crate) struct MemoryStore {
     by_fingerprint: [ByFingerprint; SHARDS],
     away: AtomicUsize,
     away_max: usize,
-    /// When the first is due of those that are kept since [`SessionStore::due`] looked, which is told of each earlier one.
+    /// When the first is due, boot clock milliseconds; `u64::MAX`: none will. [`SessionStore::due`] is told of earlier ones.
     next_due: AtomicU64,
     earlier: Notify,
 }
@@ -155,10 +155,11 @@ impl MemoryStore {
     async fn wait_for_due(&self) -> Vec<Due> {
         loop {
             let now = clock::now().boot;
-            let (due, next) = self.take_due(now);
+            let due = self.take_due(now);
             if !due.is_empty() {
                 return due;
             }
+            let next = self.next_due.load(Ordering::SeqCst);
             let longest = if next == u64::MAX { Duration::MAX } else { DUE_WAIT_MAX };
             let wait = Duration::from_millis(next.saturating_sub(now)).clamp(DUE_WAIT_MIN, longest);
             // Either way it is looked again.
@@ -166,8 +167,8 @@ impl MemoryStore {
         }
     }
 
-    /// What has become due at `now`, and when the next will, boot clock milliseconds; `u64::MAX`: nothing will.
-    fn take_due(&self, now: u64) -> (Vec<Due>, u64) {
+    /// What has become due at `now`. When the next will is in `next_due`.
+    fn take_due(&self, now: u64) -> Vec<Due> {
         // First: what is kept from now on makes itself known.
         self.next_due.store(u64::MAX, Ordering::SeqCst);
         let (mut due, mut next) = (Vec::new(), u64::MAX);
@@ -179,8 +180,8 @@ impl MemoryStore {
             }
             next = next.min(shard.due.first().map_or(u64::MAX, |(at, _)| *at));
         }
-        next = next.min(self.next_due.fetch_min(next, Ordering::SeqCst));
-        (due, next)
+        self.next_due.fetch_min(next, Ordering::SeqCst);
+        due
     }
 
     /// What is to be done about a session whose moment has come.
