@@ -17,8 +17,8 @@ use tracing::{debug, info, warn};
 use crate::error::Error;
 use crate::plane::Plane;
 
-/// Between two steps, and before one that failed is tried again.
-const STEP_PAUSE: Duration = Duration::from_millis(500);
+/// Between two looks: each reads every row, and a thousand brokers may join at once.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs until `stop`; `nodes` moves with the rows of nodes.
 pub(crate) async fn keep(plane: Arc<Plane>, mut nodes: watch::Receiver<u64>, stop: CancellationToken) {
@@ -33,10 +33,13 @@ pub(crate) async fn keep(plane: Arc<Plane>, mut nodes: watch::Receiver<u64>, sto
                     debug!(%error, "the membership is not adjusted");
                     false
                 });
+            sleep(LOOK_PAUSE).await;
+            if !settled {
+                continue;
+            }
             let changed = tokio::select! {
                 changed = nodes.changed(), if leads => changed,
                 changed = leadership.changed() => changed,
-                () = sleep(STEP_PAUSE), if !settled => Ok(()),
             };
             // The group has stopped.
             if changed.is_err() {
