@@ -201,8 +201,8 @@ impl<M: Machine> Group<M> {
     pub(crate) fn tick_unless_alone(&self) {
         let metrics = self.raft().metrics();
         let now = metrics.borrow_watched();
-        let mut members = now.membership_config.membership().nodes().map(|(node, _)| *node);
-        let alone = now.state == ServerState::Leader && members.all(|member| member == self.config().node);
+        let mut members = now.membership_config.membership().nodes();
+        let alone = now.state == ServerState::Leader && members.all(|(node, _)| *node == self.config().node);
         self.raft().runtime_config().tick(!alone);
     }
 
