@@ -2,14 +2,15 @@
 
 They expect a broker of their own in this process (paho.mqtt.testing): a module stands in for it that knows the port alone.
 
-usage: suite.py PORT SOURCES
+usage: suite.py PORT TESTS
 """
 
+import os
 import sys
 import types
 import unittest
 
-PORT, SOURCES = int(sys.argv[1]), sys.argv[2]
+PORT, TESTS = int(sys.argv[1]), sys.argv[2]
 # It subscribes to a topic that the broker of paho.mqtt.testing refuses to everybody.
 NOT_OURS = "test_subscribe_failure"
 
@@ -30,9 +31,9 @@ brokers.listeners = types.SimpleNamespace(TCPListeners=types.SimpleNamespace(ser
 sys.modules["mqtt"] = types.ModuleType("mqtt")
 sys.modules["mqtt"].brokers = brokers
 sys.modules["mqtt.brokers"] = brokers
-sys.path.insert(0, SOURCES)
+sys.path.insert(0, os.path.dirname(TESTS))
 
-from tests import test_mqttv5  # noqa: E402
+import test_mqttv5  # noqa: E402
 
 names = [name for name in unittest.TestLoader().getTestCaseNames(test_mqttv5.Test) if name != NOT_OURS]
 suite = unittest.TestSuite(map(test_mqttv5.Test, names))

@@ -71,19 +71,15 @@ impl Daemon {
 
     /// Its resident memory in KiB.
     pub async fn resident_kib(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(self.proc().await?.join("status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        kib.with_context(|| format!("no VmRSS of {}", self.host))
+        figure(&self.proc().await?, "VmRSS").with_context(|| self.host.to_string())
     }
 
     /// How often its threads have gone to sleep since they began.
     pub async fn sleeps(&self) -> Result<u64> {
         let mut sleeps = 0;
         for thread in std::fs::read_dir(self.proc().await?.join("task"))? {
-            let status = std::fs::read_to_string(thread?.path().join("status"))?;
-            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            sleeps += line.context("voluntary_ctxt_switches")?.trim().parse::<u64>()?;
+            sleeps +=
+                figure(&thread?.path(), "voluntary_ctxt_switches").with_context(|| self.host.to_string())?;
         }
         Ok(sleeps)
     }
@@ -201,4 +197,12 @@ pub fn how(status: ExitStatus) -> String {
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => "neither exit code nor signal".to_owned(),
     }
+}
+
+/// A number in the `status` of a process or thread, by its folder in `/proc`.
+fn figure(folder: &Path, name: &str) -> Result<u64> {
+    let status = std::fs::read_to_string(folder.join("status"))?;
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let number = value.and_then(|value| value.split_whitespace().next()?.parse().ok());
+    number.with_context(|| format!("no {name} in {}", folder.display()))
 }

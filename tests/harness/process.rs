@@ -56,35 +56,29 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// The Python of the virtual environment with that version of paho-mqtt, which `tests/run` makes.
-pub fn python(paho: &str) -> Result<PathBuf> {
-    let path =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../target/python/paho-{paho}/bin/python"));
+/// A file below `target`, where `tests/run` puts what it installs.
+fn installed(file: &str) -> Result<PathBuf> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target").join(file);
     if !path.is_file() {
         bail!("{} is not there: run tests/run", path.display());
     }
     Ok(path)
 }
 
-/// The sources of that version of paho-mqtt, which `tests/run` unpacks.
-pub fn paho_sources(version: &str) -> Result<PathBuf> {
-    let folder =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../target/python/paho-mqtt-{version}"));
-    if !folder.is_dir() {
-        bail!("{} is not there: run tests/run", folder.display());
-    }
-    Ok(folder)
+/// The Python of the virtual environment with that version of paho-mqtt.
+pub fn python(paho: &str) -> Result<PathBuf> {
+    installed(&format!("python/paho-{paho}/bin/python"))
 }
 
-/// Node.js, with the libraries of `tests/clients/package-lock.json`, which `tests/run` installs.
+/// The tests of an MQTT 5.0 broker in the sources of that version of paho-mqtt.
+pub fn paho_broker_tests(version: &str) -> Result<PathBuf> {
+    installed(&format!("python/paho-mqtt-{version}/tests/test_mqttv5.py"))
+}
+
+/// Node.js, with the libraries of `tests/clients/package-lock.json`.
 pub fn node() -> Result<Command> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/node");
-    let path = folder.join("wheel/bin/node");
-    if !path.is_file() {
-        bail!("{} is not there: run tests/run", path.display());
-    }
-    let mut command = Command::new(path);
-    command.env("NODE_PATH", folder.join("node_modules"));
+    let mut command = Command::new(installed("node/wheel/bin/node")?);
+    command.env("NODE_PATH", concat!(env!("CARGO_MANIFEST_DIR"), "/../target/node/node_modules"));
     Ok(command)
 }
 

@@ -16,7 +16,7 @@ use revoq_broker::ListenerKind;
 use revoq_proto::v1::Transition;
 use revoq_proto::v1::selector::Selector;
 use revoq_tests::Lab;
-use revoq_tests::process::{Talker, paho_sources, python, run};
+use revoq_tests::process::{Talker, paho_broker_tests, python, run};
 use tokio::process::Command;
 
 const HEARD_WITHIN: Duration = Duration::from_secs(20);
@@ -163,7 +163,7 @@ async fn the_broker_tests_of_paho_itself() -> Result<()> {
     lab.set("client_certificate", "optional").await?;
     let mut suite = Command::new(python("2.1.0")?);
     suite.arg(script("suite.py")).arg(lab.address(0, ListenerKind::Tcp)?.port().to_string());
-    let done = revoq_tests::process::run_with(suite.arg(paho_sources("2.1.0")?)).await?;
+    let done = revoq_tests::process::run_with(suite.arg(paho_broker_tests("2.1.0")?)).await?;
     ensure!(done.code == 0, "{}", done.err);
     lab.cluster.shutdown().await;
     Ok(())
