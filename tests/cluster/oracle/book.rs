@@ -33,6 +33,13 @@ pub(super) struct Sent {
     pub(super) times: usize,
 }
 
+impl Sent {
+    /// How often the broker may have routed it: a PUBLISH of QoS 2 that is sent again is not a new one.
+    pub(super) fn routed(&self) -> usize {
+        if self.qos == QoS::AtLeastOnce { self.times } else { 1 }
+    }
+}
+
 /// Of one client.
 #[derive(Default)]
 pub(super) struct Record {
