@@ -19,7 +19,8 @@ pub enum Output {
     /// else is read from the client before that.
     Connect(Box<ConnectRequest>),
     /// Route a message. With a token (QoS 1 and 2), call
-    /// [`Session::handle_published`](crate::Session::handle_published) when the router has it.
+    /// [`Session::handle_published`](crate::Session::handle_published) when the router has it, or
+    /// has refused it.
     Publish {
         /// The message, ready to be shared.
         message: Arc<Message>,

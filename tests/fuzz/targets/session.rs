@@ -111,7 +111,12 @@ impl Side {
             11 => self.read(),
             12 => {
                 if let Some(token) = self.tokens.pop() {
-                    self.session.handle_published(now, token, input.below(2) == Some(0));
+                    let reason = match input.below(3) {
+                        Some(0) => ReasonCode::Success,
+                        Some(2) => ReasonCode::NotAuthorized,
+                        _ => ReasonCode::NoMatchingSubscribers,
+                    };
+                    self.session.handle_published(now, token, reason);
                 }
             }
             13 => {

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use revoq_mqtt::ReasonCode;
 use revoq_session::{Counters, Delivery, Output, StreamId};
 use tokio::runtime::Handle;
 use tokio::task::coop::has_budget_remaining;
@@ -245,10 +246,10 @@ impl Connection {
             (Output::Connect(request), _) => return Some(Event::Connect(request)),
             (Output::Closed(reason), _) => return Some(Event::Closed(reason)),
             (Output::Publish { message, token }, Some(Attached { subscriptions, .. })) => {
-                let matched = subscriptions.publish(&self.node, &message);
+                let reason = subscriptions.publish(&self.node, &message);
                 if let Some(token) = token {
-                    self.session.handle_published(tick, token, matched);
-                    self.has_posted |= matched;
+                    self.session.handle_published(tick, token, reason);
+                    self.has_posted |= reason == ReasonCode::Success;
                 }
             }
             (

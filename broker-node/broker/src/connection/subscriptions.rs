@@ -168,9 +168,15 @@ impl Subscriptions {
         Figures::add(&self.space.figures.dropped, dropped);
     }
 
-    /// True if somebody got it. What is under `$SYS` is the node's to say (section 4.7.2).
-    pub(super) fn publish(&self, node: &Node, message: &Arc<Message>) -> bool {
-        !message.topic().as_bytes().starts_with(SYS) && self.space.publish(message, self.publisher(), node)
+    /// Whether somebody got it. What is under `$SYS` is the node's to say (section 4.7.2).
+    pub(super) fn publish(&self, node: &Node, message: &Arc<Message>) -> ReasonCode {
+        if message.topic().as_bytes().starts_with(SYS) {
+            return ReasonCode::NotAuthorized;
+        }
+        match self.space.publish(message, self.publisher(), node) {
+            true => ReasonCode::Success,
+            false => ReasonCode::NoMatchingSubscribers,
+        }
     }
 }
 

@@ -7,10 +7,10 @@ use super::{Core, Session};
 use crate::{CloseReason, Error, Output, PublishToken, StreamId, Tick};
 
 impl Session {
-    /// The router has a message: the PUBLISH of `token` is acknowledged, by PUBACK or PUBREC, with 0x10 if there was no
-    /// subscriber.
-    pub fn handle_published(&mut self, now: Tick, token: PublishToken, matched: bool) {
-        let reason = if matched { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers };
+    /// The router has a message, or refuses it: the PUBLISH of `token` is acknowledged, by PUBACK or PUBREC, with a code of
+    /// MQTT 5.0 section 3.4.2.1: success, no matching subscribers, or an error, with which the exchange ends. A client of
+    /// MQTT 3.1.1 cannot be told the code ([MQTT-3.3.5-2] there).
+    pub fn handle_published(&mut self, now: Tick, token: PublishToken, reason: ReasonCode) {
         // What came before the last packet of the connection is carried out after its end. The client is not told any more; it
         // sends the message again, and then that is not published a second time.
         if let Some(Output::Closed(CloseReason { session: Some(session), .. })) = self.core.outputs.back_mut()

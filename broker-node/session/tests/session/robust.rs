@@ -209,7 +209,7 @@ proptest! {
                 Step::Subscribed => owed.answer_request(&mut stage.session, now),
                 Step::Published => {
                     if let Some(token) = owed.tokens.pop() {
-                        stage.session.handle_published(now, token, true);
+                        stage.session.handle_published(now, token, ReasonCode::Success);
                     }
                 }
                 Step::Cut => stage.session.handle_cut(now, ReasonCode::AdministrativeAction),
@@ -251,7 +251,7 @@ proptest! {
                 StreamStep::Answer => owed.answer_request(session, now),
                 StreamStep::Published => {
                     if let Some(token) = owed.tokens.pop() {
-                        session.handle_published(now, token, true);
+                        session.handle_published(now, token, ReasonCode::Success);
                     }
                 }
                 StreamStep::Close => {}

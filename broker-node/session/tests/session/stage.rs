@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use revoq_mqtt::{Packet, Peek, Version, decode, encode, peek};
+use revoq_mqtt::{Packet, Peek, ReasonCode, Version, decode, encode, peek};
 use revoq_session::{
     Accept, Admission, AuthenticationAnswer, Config, Delivery, Message, Output, PublishToken, Session,
     SessionState, StreamId, Tick,
@@ -125,7 +125,7 @@ impl Stage {
             "unauthenticated" => self.authentication(AuthenticationAnswer::Failure(line.reason())),
             "published" => {
                 let token = self.tokens[line.value::<usize>("n").expect("n= is given") - 1];
-                session.handle_published(now, token, !line.has("unmatched"));
+                session.handle_published(now, token, line.reason());
             }
             "subscribed" => session.handle_subscribed(now, stream, line.packet_id(), line.codes()),
             "unsubscribed" => session.handle_unsubscribed(now, stream, line.packet_id(), line.codes()),
@@ -209,7 +209,7 @@ impl Stage {
                 if let Output::Publish { token: Some(token), .. } = &output {
                     self.tokens.push(*token);
                     if self.prompt {
-                        self.session.handle_published(self.now, *token, true);
+                        self.session.handle_published(self.now, *token, ReasonCode::Success);
                     }
                 }
                 self.told.push(show::output(&output));

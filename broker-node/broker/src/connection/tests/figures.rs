@@ -83,3 +83,18 @@ async fn who_subscribes_between_two_publications_is_told_the_last_figures() {
     }
     task.abort();
 }
+
+#[tokio::test]
+async fn what_a_client_publishes_there_is_refused() {
+    let bench = Bench::new(Limits::default(), [setting("client_certificate", "optional")]);
+    let (mut one, mut two) = (bench.tcp("one").await, bench.tcp("two").await);
+    assert_eq!(one.subscribe("$SYS/#").await, 1);
+    for topic in ["$SYS/", "$SYS/broker/uptime"] {
+        two.publish(topic, b"x").await;
+        assert_eq!(two.receive().await, Some((0x40, vec![0, 9, 0x87])), "PUBACK, not authorized");
+    }
+    two.publish_retained("$SYS/broker/uptime", b"x").await;
+    two.ping().await;
+    one.ping().await;
+    assert_eq!(bench.node.router.retained(), (0, 0));
+}
