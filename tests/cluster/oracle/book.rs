@@ -68,6 +68,13 @@ pub(super) struct Span {
     pub(super) gone: Option<Moment>,
 }
 
+impl Span {
+    /// It holds for certain when the message is sent for the first time.
+    pub(super) fn precedes(&self, sent: &Sent) -> bool {
+        self.granted.is_some_and(|granted| granted < sent.first)
+    }
+}
+
 /// A message that came; not what a client recognises as sent again at QoS 2.
 pub(super) struct Receipt {
     pub(super) key: Key,

@@ -54,10 +54,7 @@ fn claim(record: &Record, sent: &Sent) -> Claim {
         let begun = sent.acknowledged.is_none_or(|acknowledged| span.asked <= acknowledged);
         begun && span.gone.is_none_or(|gone| sent.first <= gone)
     };
-    let must = |span: &&Span| {
-        let before = span.granted.is_some_and(|granted| granted < sent.first);
-        before && span.left.is_none() && span.epoch == record.epoch
-    };
+    let must = |span: &&Span| span.precedes(sent) && span.left.is_none() && span.epoch == record.epoch;
     Claim {
         may: of_topic().filter(may).map(|span| span.qos).max(),
         must: of_topic().filter(must).map(|span| span.qos).max(),
@@ -130,10 +127,9 @@ fn order(client: usize, book: &Book, record: &Record, wrong: &mut Vec<String>) {
 /// shared group, where the subscription did not hold the first time, and with QoS 0, which may be lost at any time.
 fn may_come_late(record: &Record, sent: &Sent, receipt: &Receipt) -> bool {
     let held = |span: &Span| {
-        let before = span.granted.is_some_and(|granted| granted < sent.first);
         let still = |left| sent.acknowledged.is_some_and(|acknowledged| acknowledged < left);
         let suits = span.epoch == receipt.epoch && span.qos >= receipt.qos;
-        suits && matches(&bare(span), &sent.topic) && before && span.left.is_none_or(still)
+        suits && matches(&span.filter, &sent.topic) && span.precedes(sent) && span.left.is_none_or(still)
     };
     let is_sure = receipt.qos > QoS::AtMostOnce && !record.shares;
     sent.routed() > 1 && !(is_sure && record.spans.iter().any(held))

@@ -168,7 +168,7 @@ impl Subscriptions {
         Figures::add(&self.space.figures.dropped, dropped);
     }
 
-    /// Whether somebody got it. What is under `$SYS` is the node's to say (section 4.7.2).
+    /// The code of its acknowledgement: whether somebody got it. What is under `$SYS` is the node's to say (section 4.7.2).
     pub(super) fn publish(&self, node: &Node, message: &Arc<Message>) -> ReasonCode {
         if message.topic().as_bytes().starts_with(SYS) {
             return ReasonCode::NotAuthorized;
