@@ -206,38 +206,43 @@ fn unmask(bytes: &mut [u8], mask: &mut [u8; 4]) {
     mask.rotate_left(rest.len());
 }
 
-/// The header of a binary frame of ours, as far as it has not left.
-#[derive(Default)]
-pub(super) struct Head {
-    bytes: [u8; 10],
+/// A binary frame of ours, as far as it has not left.
+#[derive(Clone, Copy, Default)]
+pub(super) struct DataFrame {
+    head: [u8; 10],
     from: u8,
     to: u8,
+    /// Payload, bytes.
+    pub(super) left: usize,
 }
 
-impl Head {
-    pub(super) fn new(payload: usize) -> Head {
+impl DataFrame {
+    pub(super) fn new(payload: usize) -> DataFrame {
         let header = FrameHeader { opcode: OpCode::Data(Data::Binary), ..FrameHeader::default() };
-        let mut head = Head::default();
-        let mut cursor = Cursor::new(&mut head.bytes[..]);
+        let mut frame = DataFrame { left: payload, ..DataFrame::default() };
+        let mut cursor = Cursor::new(&mut frame.head[..]);
         header.format(payload as u64, &mut cursor).expect("a header without a mask has at most 10 bytes");
-        head.to = u8::try_from(cursor.position()).expect("at most 10");
-        head
+        frame.to = u8::try_from(cursor.position()).expect("at most 10");
+        frame
     }
 
-    /// Has any of it left?
-    pub(super) fn has_begun(&self) -> bool {
-        self.from > 0
+    /// Has a part of it left, and not all?
+    pub(super) fn is_midway(&self) -> bool {
+        self.from > 0 && self.left > 0
     }
 
-    pub(super) fn rest(&self) -> &[u8] {
-        &self.bytes[usize::from(self.from)..usize::from(self.to)]
+    /// The header.
+    pub(super) fn head(&self) -> &[u8] {
+        &self.head[usize::from(self.from)..usize::from(self.to)]
     }
 
-    /// That many bytes of the frame have left: how many of them were the header's.
-    pub(super) fn advance(&mut self, count: usize) -> usize {
-        let of_head = self.rest().len().min(count);
+    /// At most that many bytes have left: how many of them were the header's, and how many payload.
+    pub(super) fn advance(&mut self, count: usize) -> (usize, usize) {
+        let of_head = self.head().len().min(count);
+        let of_payload = self.left.min(count - of_head);
         self.from += u8::try_from(of_head).expect("at most 10");
-        of_head
+        self.left -= of_payload;
+        (of_head, of_payload)
     }
 }
 

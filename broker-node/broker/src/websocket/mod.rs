@@ -14,23 +14,24 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use revoq_mqtt::{PACKET_SIZE_MAX, Peek, peek};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tungstenite::protocol::frame::coding::CloseCode;
 
-use frames::{Head, Reader, control};
+use frames::{DataFrame, Reader, control};
 pub(crate) use upgrade::{Refused, Terms, upgrade};
 
 /// What a frame and a message may hold beyond the largest packet, bytes: several packets may share a message.
 const BEYOND_PACKET: u64 = 64 * 1024;
+/// Frames of ours that are written in one call at most: two slices each, and TLS takes 64.
+const FRAMES_MAX: usize = 32;
 
 /// The server's end of a WebSocket, polled in both directions by one task.
 pub(crate) struct WebSocket<S> {
     io: S,
     reader: Reader,
-    /// Of the data frame that is being written.
-    head: Head,
-    /// Payload of that frame that has not left yet.
-    announced: usize,
+    /// The data frame that is being written.
+    begun: DataFrame,
     /// A control frame on its way, ...
     control: Bytes,
     /// ... and the payload of the pong that follows it: the latest ping's, RFC 6455 section 5.5.3.
@@ -49,8 +50,7 @@ impl<S> WebSocket<S> {
         WebSocket {
             io,
             reader: Reader::new(u64::from(packet_size_max) + BEYOND_PACKET),
-            head: Head::default(),
-            announced: 0,
+            begun: DataFrame::default(),
             control: Bytes::new(),
             pong: None,
             code: CloseCode::Normal,
@@ -66,7 +66,7 @@ impl<S> WebSocket<S> {
 
     /// Has a part of a frame left? Then nothing can follow but its rest.
     pub(crate) fn is_midway(&self) -> bool {
-        self.announced > 0 && self.head.has_begun()
+        self.begun.is_midway()
     }
 
     /// Does a control frame wait to be written by [`WebSocket::poll_flush`]?
@@ -113,31 +113,58 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
-    /// Writes all of `bytes` as one frame; the count is of payload. Until [`WebSocket::is_midway`] is false again, the
-    /// next call must bring the rest.
+    /// Writes packets, each as a frame; the count is of payload. Until [`WebSocket::is_midway`] is false again, the next
+    /// call must bring the rest.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if !self.is_midway() {
-            ready!(self.poll_controls(cx))?;
-            (self.head, self.announced) = (Head::new(bytes.len()), bytes.len());
-        }
         loop {
-            let payload = &bytes[..self.announced.min(bytes.len())];
-            let head = self.head.rest();
-            let written = if head.is_empty() {
-                Pin::new(&mut self.io).poll_write(cx, payload)
+            let mut frames = [DataFrame::default(); FRAMES_MAX];
+            let count = if self.is_midway() {
+                frames[0] = self.begun;
+                1
             } else {
-                Pin::new(&mut self.io).poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(payload)])
+                ready!(self.poll_controls(cx))?;
+                split(bytes, &mut frames)
             };
-            let count = ready!(written)?;
-            if count == 0 {
+            let written = ready!(self.poll_write_frames(cx, &frames[..count], bytes))?;
+            if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            let of_payload = count - self.head.advance(count);
-            if of_payload > 0 {
-                self.announced -= of_payload;
-                return Poll::Ready(Ok(of_payload));
+            let payload = self.advance(&frames[..count], written);
+            if payload > 0 {
+                return Poll::Ready(Ok(payload));
             }
         }
+    }
+
+    /// Header and payload of each frame in one call.
+    fn poll_write_frames(
+        &mut self,
+        cx: &mut Context<'_>,
+        frames: &[DataFrame],
+        mut bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut slices = [IoSlice::new(&[]); 2 * FRAMES_MAX];
+        for (frame, slices) in frames.iter().zip(slices.chunks_exact_mut(2)) {
+            let (payload, rest) = bytes.split_at(frame.left.min(bytes.len()));
+            (slices[0], slices[1]) = (IoSlice::new(frame.head()), IoSlice::new(payload));
+            bytes = rest;
+        }
+        Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..2 * frames.len()])
+    }
+
+    /// That many bytes of the frames have left: how many of them were payload.
+    fn advance(&mut self, frames: &[DataFrame], mut written: usize) -> usize {
+        let mut payload = 0;
+        for frame in frames {
+            self.begun = *frame;
+            let (of_head, of_payload) = self.begun.advance(written);
+            payload += of_payload;
+            written -= of_head + of_payload;
+            if self.begun.left > 0 {
+                break;
+            }
+        }
+        payload
     }
 
     /// Control frames that wait, and what the carrier holds back.
@@ -179,4 +206,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             }
         }
     }
+}
+
+/// A frame for each packet at the start of `bytes`: how many. The standard lets several share one (MQTT 5.0 section 6), but
+/// paho's C library leaves what follows the first until the next frame comes.
+fn split(mut bytes: &[u8], frames: &mut [DataFrame]) -> usize {
+    let mut count = 0;
+    for frame in frames {
+        let packet = match peek(bytes, PACKET_SIZE_MAX) {
+            Ok(Peek::Frame(size)) => size,
+            Ok(Peek::Need(_)) | Err(_) => bytes.len(),
+        };
+        if packet == 0 {
+            break;
+        }
+        *frame = DataFrame::new(packet);
+        bytes = &bytes[packet..];
+        count += 1;
+    }
+    count
 }

@@ -1,2 +1,3 @@
 mod frames;
 mod upgrade;
+mod write;
