@@ -1,8 +1,9 @@
-//! Clients that we did not write, unmodified: mosquitto, paho, rumqttc, mqtt.js and aioquic, with certificates of every making.
+//! Clients that we did not write, unmodified: mosquitto, paho (Python, C), rumqttc, mqtt.js, aioquic; certificates of every making.
 
 mod field;
 mod messages;
 mod mqttjs;
+mod paho_c;
 mod payloads;
 mod quic;
 mod rumqttc;
