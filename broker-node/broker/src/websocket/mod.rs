@@ -23,7 +23,7 @@ pub(crate) use upgrade::{Refused, Terms, upgrade};
 
 /// What a frame and a message may hold beyond the largest packet, bytes: several packets may share a message.
 const BEYOND_PACKET: u64 = 64 * 1024;
-/// Frames of ours that are written in one call at most: two slices each, and TLS takes 64.
+/// Frames of ours that are written in one call at most. Room for all is made on the stack, for a lone one too.
 const FRAMES_MAX: usize = 32;
 
 /// The server's end of a WebSocket, polled in both directions by one task.
