@@ -21,6 +21,8 @@ use revoq_tests::process::{Talker, paho_broker_tests, python, run};
 use tokio::process::Command;
 
 const HEARD_WITHIN: Duration = Duration::from_secs(20);
+/// Of brokers that take payloads of 16 MiB.
+const PACKET_SIZE_MAX: &str = "20971520";
 
 /// PEM files of a device: its chain and its key.
 struct Files {
@@ -30,6 +32,19 @@ struct Files {
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
+}
+
+/// Needs the device's certificate in files.
+fn is_secure(kind: ListenerKind) -> bool {
+    matches!(kind, ListenerKind::Tls | ListenerKind::SecureWebSocket)
+}
+
+/// Of a URL.
+fn path(kind: ListenerKind) -> &'static str {
+    match kind {
+        ListenerKind::WebSocket | ListenerKind::SecureWebSocket => "/mqtt",
+        ListenerKind::Tcp | ListenerKind::Tls | ListenerKind::Quic => "",
+    }
 }
 
 fn root(lab: &Lab) -> Result<PathBuf> {

@@ -6,7 +6,7 @@ use revoq_tests::process::{Talker, node, run_with};
 use revoq_tests::{Device, Fleet, Plan, until};
 use tokio::process::Command;
 
-use super::{HEARD_WITHIN, script};
+use super::{HEARD_WITHIN, PACKET_SIZE_MAX, is_secure, path, script};
 
 const KINDS: [(&str, ListenerKind); 4] = [
     ("mqtt", ListenerKind::Tcp),
@@ -16,7 +16,6 @@ const KINDS: [(&str, ListenerKind); 4] = [
 ];
 /// As the library numbers the versions of MQTT.
 const VERSIONS: [&str; 2] = ["4", "5"];
-const PACKET_SIZE_MAX: &str = "20971520";
 const SIZES: [&str; 3] = ["1", "65536", "16777216"];
 /// The script of a client that talks.
 const THEMES: &[&str] = &["qos", "retained", "will", "shared", "resumed", "payloads"];
@@ -31,10 +30,6 @@ async fn fleet() -> Result<Fleet> {
     Fleet::start(Plan { broker_environment, ..Plan::single("optional", also) }).await
 }
 
-fn is_secure(scheme: &str) -> bool {
-    matches!(scheme, "mqtts" | "wss")
-}
-
 fn client(
     name: &str,
     fleet: &Fleet,
@@ -42,11 +37,10 @@ fn client(
     version: &str,
     device: &Device,
 ) -> Result<Command> {
-    let path = if scheme.starts_with("ws") { "/mqtt" } else { "" };
     let mut command = node()?;
-    command.arg(script(name)).arg(format!("{scheme}://{}{path}", fleet.broker_at(0, kind)));
+    command.arg(script(name)).arg(format!("{scheme}://{}{}", fleet.broker_at(0, kind), path(kind)));
     command.args(["--version", version, "--id", &format!("{scheme}-{version}")]);
-    if is_secure(scheme) {
+    if is_secure(kind) {
         let folder = fleet.write_pem(device)?;
         for (option, file) in [("--ca", "root.pem"), ("--cert", "chain.pem"), ("--key", "key.pem")] {
             command.arg(option).arg(folder.join(file));
@@ -77,7 +71,7 @@ async fn mqttjs_talks_over_each_transport() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mqttjs_is_cut_and_refused_until_it_may_return() -> Result<()> {
     let fleet = fleet().await?;
-    for kind in KINDS.into_iter().filter(|(scheme, _)| is_secure(scheme)) {
+    for kind in KINDS.into_iter().filter(|(_, kind)| is_secure(*kind)) {
         for version in VERSIONS {
             let device = fleet.issue("victim").await?;
             let context = || format!("{kind:?}, MQTT {version}");

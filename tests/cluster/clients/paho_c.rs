@@ -6,7 +6,7 @@ use revoq_tests::process::{Talker, run_with};
 use revoq_tests::{Device, Lab};
 use tokio::process::Command;
 
-use super::{HEARD_WITHIN, root};
+use super::{HEARD_WITHIN, is_secure, path, root};
 
 const KINDS: [(&str, ListenerKind); 4] = [
     ("tcp", ListenerKind::Tcp),
@@ -27,12 +27,11 @@ fn client(
     device: &Device,
 ) -> Result<Command> {
     let port = lab.address(0, kind)?.port();
-    let path = if scheme.starts_with("ws") { "/mqtt" } else { "" };
     // Its lines come as they are printed.
     let mut command = Command::new("stdbuf");
     command.args(["-oL", program, "-V", version, "-i", program, "-c"]);
-    command.arg(format!("{scheme}://localhost:{port}{path}"));
-    if matches!(kind, ListenerKind::Tls | ListenerKind::SecureWebSocket) {
+    command.arg(format!("{scheme}://localhost:{port}{}", path(kind)));
+    if is_secure(kind) {
         let folder = lab.write_pem(device)?;
         command.arg("--cafile").arg(root(lab)?);
         command.arg("--cert").arg(folder.join("chain.pem")).arg("--key").arg(folder.join("key.pem"));

@@ -1,14 +1,14 @@
 //! Payloads from a byte to 16 MiB, with a broker that is told to take them.
 
 use anyhow::{Context, Result, ensure};
+use revoq_broker::ListenerKind;
 use revoq_tests::process::{python, run_with};
 use revoq_tests::{Fleet, Plan};
 use tokio::process::Command;
 
-use super::script;
+use super::{PACKET_SIZE_MAX, script};
 
 const SIZES: [usize; 4] = [1, 1_000, 1024 * 1024, 16 * 1024 * 1024];
-const PACKET_SIZE_MAX: &str = "20971520";
 
 fn root(fleet: &Fleet) -> Result<std::path::PathBuf> {
     let path = fleet.folder().join("root.pem");
@@ -37,11 +37,14 @@ async fn mosquitto_carries(fleet: &Fleet, version: &str, size: usize, qos: &str)
     Ok(())
 }
 
-async fn paho_carries(fleet: &Fleet, paho: &str, version: &str) -> Result<()> {
-    let address = fleet.broker(0);
+async fn paho_carries(fleet: &Fleet, kind: ListenerKind, paho: &str, version: &str) -> Result<()> {
+    let address = fleet.broker_at(0, kind);
     let mut command = Command::new(python(paho)?);
     command.arg(script("payloads.py")).args([address.ip().to_string(), address.port().to_string()]);
     command.arg(root(fleet)?).args(["--version", version]).args(SIZES.map(|size| size.to_string()));
+    if kind == ListenerKind::SecureWebSocket {
+        command.args(["--websockets", "/mqtt"]);
+    }
     let done = run_with(&mut command).await?;
     ensure!(done.code == 0, "{done:?}");
     ensure!(done.out.lines().filter(|line| *line == "same").count() == SIZES.len() * 3, "{done:?}");
@@ -50,11 +53,9 @@ async fn paho_carries(fleet: &Fleet, paho: &str, version: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn payloads_from_a_byte_to_16_mebibytes() -> Result<()> {
-    let settings = vec![("client_certificate", "off")];
     let broker_environment = vec![("REVOQ_BROKER_PACKET_SIZE_MAX", PACKET_SIZE_MAX)];
-    let fleet =
-        Fleet::start(Plan { replicas: 1, brokers: 1, settings, broker_environment, ..Plan::default() })
-            .await?;
+    let plan = Plan { broker_environment, ..Plan::single("off", [ListenerKind::SecureWebSocket]) };
+    let fleet = Fleet::start(plan).await?;
     for (version, qos) in [("mqttv311", "1"), ("mqttv5", "2")] {
         for size in SIZES {
             let context = || format!("mosquitto, {version}, {size} bytes");
@@ -62,7 +63,10 @@ async fn payloads_from_a_byte_to_16_mebibytes() -> Result<()> {
         }
     }
     for (paho, version) in [("1.6.1", "3"), ("2.1.0", "5")] {
-        paho_carries(&fleet, paho, version).await.with_context(|| format!("paho {paho}, MQTT {version}"))?;
+        for kind in [ListenerKind::Tls, ListenerKind::SecureWebSocket] {
+            let context = || format!("paho {paho}, MQTT {version}, {kind:?}");
+            paho_carries(&fleet, kind, paho, version).await.with_context(context)?;
+        }
     }
     Ok(())
 }
